@@ -1,0 +1,142 @@
+/** The one error class, its closed list of codes, and the tables that map a wire's refusals to them. */
+import type { ErrorBody } from './frame.js';
+
+/** What an error is about; it decides what the client does by itself. */
+export type ErrorCategory =
+  | 'connection'
+  | 'authentication'
+  | 'authorization'
+  | 'validation'
+  | 'rate-limit'
+  | 'server'
+  | 'protocol'
+  | 'delivery'
+  | 'application';
+
+/** Every code of our own. A handler may answer with codes of the application's beside them. */
+export type ErrorCode = keyof typeof codes;
+
+/** Code → category, and whether trying again can help. */
+const codes = {
+  CONNECTION_FAILED: ['connection', true],
+  HEARTBEAT_TIMEOUT: ['connection', true],
+  TOKEN_EXPIRED: ['authentication', true],
+  UNAUTHORIZED: ['authentication', false],
+  TOO_MANY_CONNECTIONS: ['authorization', false],
+  SUPERSEDED: ['authorization', false],
+  FORBIDDEN: ['authorization', false],
+  ROOM_NOT_FOUND: ['authorization', false],
+  INVALID_PAYLOAD: ['validation', false],
+  UNKNOWN_TYPE: ['validation', false],
+  MESSAGE_TOO_LARGE: ['validation', false],
+  RATE_LIMITED: ['rate-limit', true],
+  SERVER_ERROR: ['server', false],
+  PROTOCOL_ERROR: ['protocol', true],
+  NOT_SENT: ['delivery', false],
+  OUTCOME_UNKNOWN: ['delivery', false],
+} as const satisfies Record<string, readonly [ErrorCategory, boolean]>;
+
+/** What a `HoldfastError` may be told beside its code and message. */
+export interface ErrorFacts {
+  retryable?: boolean | undefined;
+  /** Milliseconds to wait before trying again. */
+  retryAfter?: number | undefined;
+  details?: Record<string, unknown> | undefined;
+  cause?: unknown;
+}
+
+/**
+ * Everything holdfast rejects with or reports. `code` is one of {@link ErrorCode}, or a code that the
+ * application's own handler answered with (category `application`).
+ *
+ * Messages say what happened, to what, and what to do. They never hold a token, a payload or the
+ * query of a URL.
+ */
+export class HoldfastError extends Error {
+  override readonly name = 'HoldfastError';
+  readonly code: ErrorCode | (string & {});
+  readonly category: ErrorCategory;
+  /** Trying again can help. On a response it also promises that nothing happened. */
+  readonly retryable: boolean;
+  readonly retryAfter: number | undefined;
+  readonly details: Readonly<Record<string, unknown>>;
+
+  constructor(code: ErrorCode | (string & {}), message: string, facts: ErrorFacts = {}) {
+    super(message, facts.cause === undefined ? undefined : { cause: facts.cause });
+    const [category, retryable] = isErrorCode(code)
+      ? codes[code]
+      : (['application', false] as const);
+    this.code = code;
+    this.category = category;
+    this.retryable = facts.retryable ?? retryable;
+    this.retryAfter = facts.retryAfter;
+    this.details = facts.details ?? {};
+  }
+
+  /** An error as it came over the wire. */
+  static from(body: ErrorBody): HoldfastError {
+    return new HoldfastError(body.code, body.message, body);
+  }
+}
+
+/** Whether a code is one of ours. */
+export function isErrorCode(code: string): code is ErrorCode {
+  return Object.hasOwn(codes, code);
+}
+
+/** WebSocket close codes that mean something of their own; any other is a lost connection. */
+const closeCodes: Readonly<Record<number, ErrorCode>> = {
+  1002: 'PROTOCOL_ERROR',
+  1003: 'PROTOCOL_ERROR',
+  1007: 'INVALID_PAYLOAD',
+  1008: 'UNAUTHORIZED',
+  1009: 'MESSAGE_TOO_LARGE',
+  1013: 'RATE_LIMITED',
+  4401: 'TOKEN_EXPIRED',
+  4403: 'UNAUTHORIZED',
+  4408: 'TOO_MANY_CONNECTIONS',
+  4409: 'SUPERSEDED',
+  4429: 'RATE_LIMITED',
+};
+
+/** The error a close code stands for. 1000 and 1001 that we did not ask for are lost connections too. */
+export function closeFault(closeCode: number, reason: string): HoldfastError {
+  const said = reason === '' ? '' : `: ${reason}`;
+  return new HoldfastError(
+    closeCodes[closeCode] ?? 'CONNECTION_FAILED',
+    `The connection was closed with ${closeCode}${said}`,
+    { details: { closeCode } },
+  );
+}
+
+/** The close code a server refuses with, by error code; 1011 where there is none. */
+export function closeCodeOf(code: string): number {
+  return refusals[code] ?? 1011;
+}
+
+const refusals: Readonly<Record<string, number>> = {
+  PROTOCOL_ERROR: 1002,
+  INVALID_PAYLOAD: 1007,
+  MESSAGE_TOO_LARGE: 1009,
+  TOKEN_EXPIRED: 4401,
+  UNAUTHORIZED: 4403,
+  TOO_MANY_CONNECTIONS: 4408,
+  SUPERSEDED: 4409,
+  RATE_LIMITED: 4429,
+};
+
+/**
+ * Cuts a close reason to the 123 UTF-8 bytes that RFC 6455 §5.5 leaves for it, on a whole character:
+ * a longer one makes `WebSocket.close` throw.
+ */
+export function closeReason(reason: string): string {
+  let bytes = 0;
+  let kept = '';
+  for (const character of reason) {
+    const point = character.codePointAt(0) ?? 0;
+    bytes += point < 0x80 ? 1 : point < 0x800 ? 2 : point < 0x10000 ? 3 : 4;
+    if (bytes > 123) break;
+    kept += character;
+  }
+  return kept;
+}

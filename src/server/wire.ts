@@ -1,0 +1,32 @@
+/** The port between the hub and the wires it serves: one `ServerWire` for each accepted connection. */
+import type { Wire } from '../protocol/codec.js';
+
+/** What `authenticate` may look at beside the credentials in `hello`. */
+export interface WireRequest {
+  readonly url: string;
+  readonly headers: Readonly<Record<string, string | string[] | undefined>>;
+  readonly remoteAddress: string | undefined;
+}
+
+/** One accepted connection, as the hub writes to it. None of its methods throws. */
+export interface ServerWire {
+  /** "websocket", "memory", … */
+  readonly transport: string;
+  readonly request: WireRequest;
+  /** Writes encoded frames in order; those of one call may share one write. */
+  send(wires: readonly Wire[]): void;
+  /** Ends with a close handshake where the wire has one. */
+  close(code: number, reason: string): void;
+  /** Ends at once, without waiting for the peer. */
+  terminate(): void;
+  /** Bytes accepted by `send` and not yet handed to the network. */
+  readonly bufferedAmount: number;
+}
+
+/** What a wire tells the hub. `closed` comes exactly once and last. */
+export interface ServerWireEvents {
+  received(wire: unknown): void;
+  /** The buffer has fallen; a slow link reads on from here. */
+  drained(): void;
+  closed(): void;
+}
