@@ -28,11 +28,17 @@ export interface SchemaIssue {
 /** What two peers say to each other. Types follow `resource:action`. */
 export interface Contract {
   /** Asked by clients, answered by a handler. */
-  readonly requests?: Readonly<Record<string, { payload: StandardSchema; data: StandardSchema }>>;
+  readonly requests?: Readonly<Record<string, RequestSchemas>>;
   /** Published by the server, heard by clients. */
   readonly events?: Readonly<Record<string, StandardSchema>>;
   /** Sent by clients, at most once, without an answer. */
   readonly messages?: Readonly<Record<string, StandardSchema>>;
+}
+
+/** The two sides of a request: what is asked with, and what is answered. */
+export interface RequestSchemas {
+  readonly payload: StandardSchema;
+  readonly data: StandardSchema;
 }
 
 /**
@@ -55,20 +61,23 @@ export function defineContract<const C extends Contract>(contract: C): C {
 
 /** Without a contract every type is allowed and every payload is `unknown`. */
 export interface AnyContract extends Contract {
-  readonly requests: Readonly<Record<string, { payload: AnySchema; data: AnySchema }>>;
-  readonly events: Readonly<Record<string, AnySchema>>;
-  readonly messages: Readonly<Record<string, AnySchema>>;
+  readonly requests: Readonly<Record<string, RequestSchemas>>;
+  readonly events: Readonly<Record<string, StandardSchema>>;
+  readonly messages: Readonly<Record<string, StandardSchema>>;
 }
 
-type AnySchema = StandardSchema<unknown, unknown>;
+/** What a schema takes in: before its transforms and defaults. */
+export type SchemaInput<S> = S extends StandardSchema
+  ? NonNullable<S['~standard']['types']>['input']
+  : never;
+/** What a schema gives back: after its transforms and defaults. */
+export type SchemaOutput<S> = S extends StandardSchema
+  ? NonNullable<S['~standard']['types']>['output']
+  : never;
 
 type Part<C extends Contract, K extends keyof Contract> = NonNullable<C[K]>;
-type Input<S> = S extends StandardSchema<infer I, unknown> ? I : never;
-type Output<S> = S extends { readonly '~standard': { readonly types?: infer T } }
-  ? NonNullable<T> extends { readonly output: infer O }
-    ? O
-    : unknown
-  : never;
+type Side<C extends Contract, T extends RequestType<C>, K extends 'payload' | 'data'> =
+  Part<C, 'requests'>[T] extends Readonly<Record<K, infer S>> ? S : never;
 
 export type RequestType<C extends Contract> = keyof Part<C, 'requests'> & string;
 export type EventType<C extends Contract> = keyof Part<C, 'events'> & string;
@@ -76,36 +85,44 @@ export type MessageType<C extends Contract> = keyof Part<C, 'messages'> & string
 
 /** What the asking side passes in. */
 export type RequestInput<C extends Contract, T extends RequestType<C>> = SchemaInput<
-  Part<C, 'requests'>[T]['payload' & keyof Part<C, 'requests'>[T]]
+  Side<C, T, 'payload'>
 >;
 /** What the handler receives. */
-export type RequestPayload<C extends Contract, T extends RequestType<C>> = Output<
-  Part<C, 'requests'>[T]['payload' & keyof Part<C, 'requests'>[T]]
+export type RequestPayload<C extends Contract, T extends RequestType<C>> = SchemaOutput<
+  Side<C, T, 'payload'>
 >;
 /** What the handler returns. */
 export type ResponseInput<C extends Contract, T extends RequestType<C>> = SchemaInput<
-  Part<C, 'requests'>[T]['data' & keyof Part<C, 'requests'>[T]]
+  Side<C, T, 'data'>
 >;
 /** What the asking side gets back. */
-export type ResponseData<C extends Contract, T extends RequestType<C>> = Output<
-  Part<C, 'requests'>[T]['data' & keyof Part<C, 'requests'>[T]]
+export type ResponseData<C extends Contract, T extends RequestType<C>> = SchemaOutput<
+  Side<C, T, 'data'>
 >;
+/** What the server publishes. */
 export type EventInput<C extends Contract, T extends EventType<C>> = SchemaInput<
   Part<C, 'events'>[T]
 >;
-export type EventPayload<C extends Contract, T extends EventType<C>> = Output<Part<C, 'events'>[T]>;
+/** What a listener hears. */
+export type EventPayload<C extends Contract, T extends EventType<C>> = SchemaOutput<
+  Part<C, 'events'>[T]
+>;
+/** What a client sends. */
 export type MessageInput<C extends Contract, T extends MessageType<C>> = SchemaInput<
   Part<C, 'messages'>[T]
 >;
-export type MessagePayload<C extends Contract, T extends MessageType<C>> = Output<
+/** What the server's message handler receives. */
+export type MessagePayload<C extends Contract, T extends MessageType<C>> = SchemaOutput<
   Part<C, 'messages'>[T]
 >;
 
-type SchemaInput<S> = S extends { readonly '~standard': { readonly types?: infer T } }
-  ? NonNullable<T> extends { readonly input: infer I }
-    ? I
-    : unknown
-  : Input<S>;
+/** The entry of a type, its own only: a type named "constructor" must not find Object.prototype. */
+export function entryOf<T>(
+  part: Readonly<Record<string, T>> | undefined,
+  type: string,
+): T | undefined {
+  return part !== undefined && Object.hasOwn(part, type) ? part[type] : undefined;
+}
 
 /**
  * Checks a value against one schema of a contract.

@@ -75,7 +75,8 @@ export class HoldfastError extends Error {
 
   /** An error as it came over the wire. */
   static from(body: ErrorBody): HoldfastError {
-    return new HoldfastError(body.code, body.message, body);
+    const { code, message, retryable, retryAfter, details } = body;
+    return new HoldfastError(code, message, { retryable, retryAfter, details });
   }
 }
 
@@ -111,10 +112,11 @@ export function closeFault(closeCode: number, reason: string): HoldfastError {
 
 /** The close code a server refuses with, by error code; 1011 where there is none. */
 export function closeCodeOf(code: string): number {
-  return refusals[code] ?? 1011;
+  // An own check first: an application's code may be called `constructor`.
+  return (isErrorCode(code) && refusals[code]) || 1011;
 }
 
-const refusals: Readonly<Record<string, number>> = {
+const refusals: Readonly<Partial<Record<ErrorCode, number>>> = {
   PROTOCOL_ERROR: 1002,
   INVALID_PAYLOAD: 1007,
   MESSAGE_TOO_LARGE: 1009,

@@ -43,7 +43,7 @@ export interface Request {
   type: string;
   timestamp: number;
   payload?: unknown;
-  room?: string;
+  room?: string | undefined;
 }
 
 /** Fire and forget: at most once, no answer. */
@@ -52,7 +52,7 @@ export interface Message {
   type: string;
   timestamp: number;
   payload?: unknown;
-  room?: string;
+  room?: string | undefined;
 }
 
 /** Constant text in both directions, so that a host can answer it without waking the server. */
@@ -166,7 +166,7 @@ export interface Event {
   type: string;
   timestamp: number;
   payload?: unknown;
-  room?: string;
+  room?: string | undefined;
   seq?: number;
 }
 

@@ -8,45 +8,69 @@ import type { ErrorBody, Garbled, ServerFrame } from './frame.js';
 /** Lets a decoded value in as a frame, or says why not. Unknown keys are ignored. */
 export function serverFrame(value: unknown): ServerFrame | Garbled {
   if (!isObject(value)) return { kind: 'garbled', why: 'not an object' };
-  const check = checks[value.kind as keyof typeof checks];
-  // An own check only: `kind: "constructor"` must not find Object.prototype.
-  if (check === undefined || !Object.hasOwn(checks, value.kind as string)) {
-    return { kind: 'garbled', why: 'unknown kind' };
-  }
-  if (!check(value)) return { kind: 'garbled', why: `malformed ${String(value.kind)}` };
+  const fits = isServerFrame(value);
+  if (fits === undefined) return { kind: 'garbled', why: 'unknown kind' };
+  if (!fits) return { kind: 'garbled', why: `malformed ${value.kind}` };
   return value as unknown as ServerFrame;
 }
 
 type Fields = Record<string, unknown>;
 
-const checks: Record<ServerFrame['kind'], (frame: Fields) => boolean> = {
-  event: (frame) =>
-    isText(frame.eventId) &&
-    isText(frame.type) &&
-    isNumber(frame.timestamp) &&
-    isOptional(frame.room, isText) &&
-    isOptional(frame.seq, isCount),
-  response: (frame) =>
-    isText(frame.requestId) &&
-    (frame.success === true || (frame.success === false && isErrorBody(frame.error))),
-  ping: () => true,
-  pong: () => true,
-  room: (frame) => isText(frame.room) && isVerdict(frame),
-  welcome: (frame) =>
+/**
+ * Whether the fields fit the frame's kind; undefined where the kind is unknown. A switch, not a table:
+ * it compares strictly, so that no `kind` is turned into a key (`"constructor"`, `["ping"]`, an
+ * object whose `toString` throws), and it costs a fifth of a look-up.
+ */
+function isServerFrame(frame: Fields): boolean | undefined {
+  switch (frame.kind as ServerFrame['kind']) {
+    case 'event':
+      return (
+        isText(frame.eventId) &&
+        isText(frame.type) &&
+        isNumber(frame.timestamp) &&
+        isOptional(frame.room, isText) &&
+        isOptional(frame.seq, isCount)
+      );
+    case 'response':
+      return (
+        isText(frame.requestId) &&
+        (frame.success === true || (frame.success === false && isErrorBody(frame.error)))
+      );
+    case 'ping':
+    case 'pong':
+      return true;
+    case 'room':
+      return isText(frame.room) && isVerdict(frame);
+    case 'welcome':
+      return isWelcome(frame);
+    case 'auth':
+      return isOptional(frame.expiresIn, isSpan) && isOptional(frame.error, isErrorBody);
+    case 'error':
+      return isErrorBody(frame.error);
+    case 'goodbye':
+      return (
+        isText(frame.reason) &&
+        isOptional(frame.reconnectAfter, isSpan) &&
+        isOptional(frame.spread, isSpan)
+      );
+  }
+}
+
+function isWelcome(frame: Fields): boolean {
+  return (
     isText(frame.connectionId) &&
     isOptional(frame.session, isText) &&
     isOptional(frame.user, isText) &&
-    isOptional(frame.terms, isTerms),
-  auth: (frame) => isOptional(frame.expiresIn, isSpan) && isOptional(frame.error, isErrorBody),
-  error: (frame) => isErrorBody(frame.error),
-  goodbye: (frame) =>
-    isText(frame.reason) &&
-    isOptional(frame.reconnectAfter, isSpan) &&
-    isOptional(frame.spread, isSpan),
-};
+    isOptional(frame.terms, isTerms)
+  );
+}
 
+/** One mark and no second one: two verdicts at once contradict each other. */
 function isVerdict(frame: Fields): boolean {
-  if (frame.joined === true) {
+  const { joined, caughtUp, left, error } = frame;
+  if ([joined, caughtUp, left, error].filter((mark) => mark !== undefined).length !== 1)
+    return false;
+  if (joined === true) {
     return (
       isText(frame.epoch) &&
       isText(frame.cursor) &&
@@ -55,16 +79,16 @@ function isVerdict(frame: Fields): boolean {
       isOptional(frame.reason, isReason)
     );
   }
-  if (frame.caughtUp === true) return isText(frame.cursor);
-  return frame.left === true || isErrorBody(frame.error);
+  if (caughtUp === true) return isText(frame.cursor);
+  return left === true || isErrorBody(error);
 }
 
 function isTerms(value: unknown): boolean {
   return (
     isObject(value) &&
     isOptional(value.heartbeat, isHeartbeat) &&
-    isOptional(value.maxMessageSize, isSpan) &&
-    isOptional(value.messagesPerSecond, isSpan) &&
+    isOptional(value.maxMessageSize, isPositive) &&
+    isOptional(value.messagesPerSecond, isPositive) &&
     isOptional(value.maxRooms, isSpan) &&
     isOptional(value.replayWindow, isSpan) &&
     isOptional(value.requestWindow, isSpan) &&

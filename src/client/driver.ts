@@ -1,0 +1,370 @@
+/** Carries the machine's orders out. Holds handles only: links, the timer, open promises; decides nothing. */
+import { LONGEST_TIMER } from '../lib/clock.js';
+import { type Deferred, deferred } from '../lib/deferred.js';
+import type { Fact } from '../machine/fact.js';
+import type { CredentialReason, Order, Outgoing } from '../machine/order.js';
+import type { Session } from '../machine/session.js';
+import type { ConnectionState } from '../machine/status.js';
+import type { Wire } from '../protocol/codec.js';
+import { HoldfastError } from '../protocol/errors.js';
+import type { Event } from '../protocol/frame.js';
+import type { Environment, LifecycleSignal } from './environment.js';
+import type { GapNotice } from './options.js';
+import type { TraceEntry } from './trace.js';
+import type { Link, Transport } from './transport.js';
+
+export interface DriverParts {
+  session: Session;
+  transport: Transport;
+  environment: Environment;
+  auth: ((about: { reason: CredentialReason; signal: AbortSignal }) => unknown) | undefined;
+  onGap: ((gap: GapNotice) => unknown) | undefined;
+  /** Gives an event to the listeners; calls `had` when all of them have had it. */
+  deliver: (event: Event, had: () => void) => void;
+  /** Tells the listeners of a new state. */
+  notify: (state: ConnectionState) => void;
+  report: (error: unknown) => void;
+}
+
+/** A timer so late says that the device slept: what arrived meanwhile is read first. */
+const LATE = 1_000;
+
+export class Driver {
+  readonly #parts: DriverParts;
+  readonly #links = new Map<number, Link>();
+  readonly #responses = new Map<string, Deferred<unknown>>();
+  readonly #joins = new Map<number, Deferred<void>>();
+  #connects: Deferred<void>[] = [];
+  #drains: Deferred<void>[] = [];
+  readonly #healing = new Map<number, AbortController>();
+  #asking: AbortController | null = null;
+  #stopLifecycle: (() => void) | null = null;
+  /** Orders wait their turn: what a listener asks for is carried out after what came before it. */
+  #orders: Order[] = [];
+  #running = false;
+  #calls = 0;
+  /** The time of this tick: one clock read for all that happens in it. */
+  #now: number | null = null;
+  #ticking = false;
+  #timer: { at: number; cancel: () => void } | null = null;
+  #told: ConnectionState | null = null;
+  /** Hears every fact and every order; set while somebody listens. */
+  trace: ((entry: TraceEntry) => void) | null = null;
+
+  constructor(parts: DriverParts) {
+    this.#parts = parts;
+  }
+
+  get state(): ConnectionState {
+    const { clock } = this.#parts.environment;
+    return this.#parts.session.state(clock.date() - clock.now());
+  }
+
+  /** One thing that happened. The machine decides at once; its orders wait their turn. */
+  dispatch(fact: Fact): void {
+    this.#step(fact);
+    if (!this.#running) this.#run();
+    this.#beginTick();
+  }
+
+  connect(): Promise<void> {
+    const waiter = deferred<void>();
+    this.#connects.push(waiter);
+    this.#listenToDevice();
+    this.dispatch({ fact: 'connectAsked' });
+    return waiter.promise;
+  }
+
+  expectResponse(requestId: string): Promise<unknown> {
+    const waiter = deferred<unknown>();
+    this.#responses.set(requestId, waiter);
+    return waiter.promise;
+  }
+
+  response(requestId: string): Promise<unknown> | undefined {
+    return this.#responses.get(requestId)?.promise;
+  }
+
+  join(room: string, since: string | undefined): { call: number; joined: Promise<void> } {
+    const call = ++this.#calls;
+    const waiter = deferred<void>();
+    this.#joins.set(call, waiter);
+    this.dispatch({ fact: 'joinAsked', room, since, call });
+    return { call, joined: waiter.promise };
+  }
+
+  /** Gives a join up before its answer. */
+  abortJoin(room: string, call: number, error: HoldfastError): void {
+    const waiter = this.#joins.get(call);
+    if (waiter === undefined) return;
+    this.#joins.delete(call);
+    waiter.reject(error);
+    this.dispatch({ fact: 'joinAborted', room, call });
+  }
+
+  drained(): Promise<void> {
+    const waiter = deferred<void>();
+    this.#drains.push(waiter);
+    this.#beginTick();
+    return waiter.promise;
+  }
+
+  #step(fact: Fact): void {
+    const { session, environment } = this.#parts;
+    this.#now ??= environment.clock.now();
+    const orders = session.step(fact, this.#now, environment.random());
+    this.trace?.({ at: this.#now, fact, orders });
+    for (const order of orders) this.#orders.push(order);
+  }
+
+  #run(): void {
+    this.#running = true;
+    for (let index = 0; index < this.#orders.length; index++) {
+      const order = this.#orders[index];
+      if (order !== undefined) this.#carryOut(order);
+    }
+    this.#orders = [];
+    this.#running = false;
+  }
+
+  #carryOut(order: Order): void {
+    switch (order.order) {
+      case 'deliver':
+        this.#deliver(order.event);
+        break;
+      case 'transmit':
+        this.#links.get(order.link)?.send(this.#encode(order.frames));
+        break;
+      case 'settle':
+        this.#responses.get(order.requestId)?.resolve(order.data);
+        this.#responses.delete(order.requestId);
+        break;
+      case 'reject':
+        this.#responses.get(order.requestId)?.reject(order.error);
+        this.#responses.delete(order.requestId);
+        break;
+      case 'askCredentials':
+        this.#askCredentials(order.ask, order.reason);
+        break;
+      case 'dropCredentials':
+        this.#asking?.abort();
+        this.#asking = null;
+        break;
+      case 'dial':
+        this.#dial(order.link);
+        break;
+      case 'hangUp':
+        this.#links.get(order.link)?.close(order.code, order.reason);
+        this.#links.delete(order.link);
+        break;
+      case 'heal':
+        this.#heal(order);
+        break;
+      case 'stopHealing':
+        this.#healing.get(order.run)?.abort();
+        this.#healing.delete(order.run);
+        break;
+      case 'answerJoins':
+        for (const call of order.calls) this.#answerJoin(call, order.error);
+        break;
+      case 'answerConnects':
+        this.#answerConnects(order.error);
+        break;
+      case 'report':
+        this.#parts.report(order.error);
+        break;
+      default:
+        order satisfies never;
+    }
+  }
+
+  #deliver(event: Event): void {
+    const { room, eventId } = event;
+    this.#parts.deliver(event, () => {
+      if (room !== undefined) this.dispatch({ fact: 'delivered', room, eventId });
+    });
+  }
+
+  #encode(frames: readonly Outgoing[]): Wire[] {
+    const { codec } = this.#parts.transport;
+    return frames.map((frame) =>
+      typeof frame === 'string' || frame instanceof Uint8Array ? frame : codec.encode(frame),
+    );
+  }
+
+  #dial(link: number): void {
+    const { session, transport } = this.#parts;
+    try {
+      const opened = transport.dial(() => session.hello(link), {
+        opened: () => this.dispatch({ fact: 'opened', link }),
+        received: (frame) => this.dispatch({ fact: 'received', link, frame }),
+        closed: (fault) => {
+          this.#links.delete(link);
+          this.dispatch({ fact: 'lost', link, fault });
+        },
+      });
+      this.#links.set(link, opened);
+    } catch (cause) {
+      const fault = new HoldfastError('CONNECTION_FAILED', 'The transport could not dial.', {
+        cause,
+      });
+      this.dispatch({ fact: 'lost', link, fault });
+    }
+  }
+
+  #askCredentials(ask: number, reason: CredentialReason): void {
+    const controller = new AbortController();
+    this.#asking = controller;
+    run(this.#parts.auth, { reason, signal: controller.signal }).then(
+      (auth) => {
+        if (auth === undefined) {
+          const error = failed(
+            'auth',
+            'it returned undefined. Return credentials, or null to sign out',
+          );
+          this.dispatch({ fact: 'credentialsFailed', ask, error });
+        } else this.dispatch({ fact: 'credentialsGiven', ask, auth, key: keyOf(auth) });
+      },
+      (thrown: unknown) => {
+        const error = thrown instanceof HoldfastError ? thrown : failed('auth', 'it threw', thrown);
+        this.dispatch({ fact: 'credentialsFailed', ask, error });
+      },
+    );
+  }
+
+  #heal({ room, run: runId, cursor, reason }: Order & { order: 'heal' }): void {
+    const controller = new AbortController();
+    this.#healing.set(runId, controller);
+    const over = () => this.#healing.delete(runId);
+    run(this.#parts.onGap, { room, cursor, reason, signal: controller.signal }).then(
+      (current) => {
+        over();
+        const eventId = typeof current === 'string' ? current : undefined;
+        this.dispatch({ fact: 'healed', room, run: runId, eventId });
+      },
+      (thrown: unknown) => {
+        over();
+        const error = failed('onGap', `it threw for the room "${room}"`, thrown);
+        this.dispatch({ fact: 'healFailed', room, run: runId, error });
+      },
+    );
+  }
+
+  #answerJoin(call: number, error: HoldfastError | null): void {
+    const waiter = this.#joins.get(call);
+    this.#joins.delete(call);
+    if (error === null) waiter?.resolve();
+    else waiter?.reject(error);
+  }
+
+  #answerConnects(error: HoldfastError | null): void {
+    const waiters = this.#connects;
+    this.#connects = [];
+    for (const waiter of waiters) {
+      if (error === null) waiter.resolve();
+      else waiter.reject(error);
+    }
+  }
+
+  #beginTick(): void {
+    if (this.#ticking) return;
+    this.#ticking = true;
+    queueMicrotask(() => this.#endTick());
+  }
+
+  /** Once a tick, however much happened in it: write, set the timer, tell of the new state. */
+  #endTick(): void {
+    this.#step({ fact: 'tickEnded', buffered: this.#buffered() });
+    this.#run();
+    this.#ticking = false;
+    this.#answerDrains();
+    this.#setTimer();
+    this.#now = null;
+    this.#tell();
+  }
+
+  #tell(): void {
+    const { state } = this;
+    if (state === this.#told) return;
+    this.#told = state;
+    if (state.status === 'closed' || state.status === 'disconnected') this.#ignoreDevice();
+    this.#parts.notify(state);
+  }
+
+  #answerDrains(): void {
+    if (this.#drains.length === 0 || !this.#parts.session.isDrained) return;
+    for (const waiter of this.#drains) waiter.resolve();
+    this.#drains = [];
+  }
+
+  /** One timer for everything. One that is too early is left: moving it costs more than a vain look. */
+  #setTimer(): void {
+    const { session, environment } = this.#parts;
+    const { deadline } = session;
+    if (deadline === Number.POSITIVE_INFINITY) {
+      this.#timer?.cancel();
+      this.#timer = null;
+      return;
+    }
+    if (this.#timer !== null && this.#timer.at <= deadline) return;
+    this.#timer?.cancel();
+    const wait = Math.ceil(deadline - (this.#now ?? environment.clock.now()));
+    this.#arm(Math.min(Math.max(wait, 0), LONGEST_TIMER), deadline);
+  }
+
+  #arm(wait: number, at: number): void {
+    const cancel = this.#parts.environment.clock.after(wait, () => this.#timeUp(at));
+    this.#timer = { at, cancel };
+  }
+
+  #timeUp(at: number): void {
+    const { clock } = this.#parts.environment;
+    const now = clock.now();
+    if (now > at + LATE) {
+      this.#arm(0, now);
+      return;
+    }
+    this.#timer = null;
+    this.dispatch({ fact: 'timeUp', buffered: this.#buffered() });
+  }
+
+  #buffered(): number {
+    const { link } = this.#parts.session;
+    return link === null ? 0 : (this.#links.get(link)?.bufferedAmount ?? 0);
+  }
+
+  #listenToDevice(): void {
+    this.#stopLifecycle ??= this.#parts.environment.lifecycle((signal) => this.#hear(signal));
+  }
+
+  #ignoreDevice(): void {
+    this.#stopLifecycle?.();
+    this.#stopLifecycle = null;
+  }
+
+  #hear(signal: LifecycleSignal): void {
+    const buffered = this.#buffered();
+    if (signal === 'offline') this.dispatch({ fact: 'wentOffline', buffered });
+    else if (signal === 'hidden') this.dispatch({ fact: 'hid' });
+    else if (signal === 'suspended') this.dispatch({ fact: 'suspended' });
+    else this.dispatch({ fact: 'woke', buffered });
+  }
+}
+
+/** Calls a stranger's function; a throw becomes a rejection. */
+async function run<A>(stranger: ((about: A) => unknown) | undefined, about: A): Promise<unknown> {
+  return stranger?.(about);
+}
+
+function failed(option: string, why: string, cause?: unknown): HoldfastError {
+  return new HoldfastError('CONNECTION_FAILED', `${option} failed: ${why}.`, { cause });
+}
+
+/** Tells two credentials apart; never shown to anybody. */
+function keyOf(auth: unknown): string {
+  try {
+    return JSON.stringify(auth) ?? '';
+  } catch {
+    return '';
+  }
+}

@@ -1,0 +1,40 @@
+/** holdfast: realtime connections that hold. */
+export {
+  Client,
+  createClient,
+  type Delivered,
+  type EventInfo,
+  type Listener,
+  type Metrics,
+  type Pending,
+  type RequestOptions,
+  type SendOptions,
+  type StreamOptions,
+} from './client/client.js';
+export type { Environment, LifecycleSignal } from './client/environment.js';
+export {
+  type ClientOptions,
+  defaults,
+  type GapNotice,
+  type InboxOptions,
+  type LimitOptions,
+  type OutboxOptions,
+  type ReconnectOptions,
+} from './client/options.js';
+export type { Room } from './client/room.js';
+export type { TraceEntry } from './client/trace.js';
+export type { Link, LinkEvents, Transport } from './client/transport.js';
+export type { Clock } from './lib/clock.js';
+export type { Delivery } from './machine/fact.js';
+export type { Heartbeat } from './machine/liveness.js';
+export type { CredentialReason, GapReason } from './machine/order.js';
+export type { RoomState } from './machine/rooms.js';
+export type { ConnectionState, Status } from './machine/status.js';
+export type { Codec, Wire } from './protocol/codec.js';
+export {
+  type AnyContract,
+  type Contract,
+  defineContract,
+  type StandardSchema,
+} from './protocol/contract.js';
+export { type ErrorCategory, type ErrorCode, HoldfastError } from './protocol/errors.js';

@@ -1,0 +1,117 @@
+/** When to ask for credentials, and what a refusal of them means. */
+import type { CredentialReason } from './order.js';
+import { NEVER } from './step.js';
+
+export type Refusal =
+  /** It concerned credentials that are no longer in use, or that are being renewed already. */
+  | 'stale'
+  /** The first refusal of these: ask for fresh ones. */
+  | 'refresh'
+  /** The application gave the same ones again after they were refused: it has no better. */
+  | 'final';
+
+/**
+ * The credentials of a session. One question to the application at a time, under one deadline;
+ * everyone who needs an answer shares it.
+ */
+export class Credentials {
+  readonly #timeout: number;
+  #asks = 0;
+  #asking: { ask: number; until: number; reason: CredentialReason } | null = null;
+  #current: { auth: unknown; key: string; again: boolean } | null = null;
+  #refusedKey: string | null = null;
+  #serial = 0;
+  /** When those in use run out by the server's word, in ms of the monotonic clock. */
+  #expiresAt = NEVER;
+  /** When to ask for their successors. */
+  renewAt = NEVER;
+
+  constructor(timeout: number) {
+    this.#timeout = timeout;
+  }
+
+  get auth(): unknown {
+    return this.#current?.auth;
+  }
+
+  /** Grows with every answer, so that a late refusal can be told from a new one. */
+  get serial(): number {
+    return this.#serial;
+  }
+
+  get asking(): boolean {
+    return this.#asking !== null;
+  }
+
+  get deadline(): number {
+    return Math.min(this.#asking?.until ?? NEVER, this.renewAt);
+  }
+
+  /** Starts a question, or returns null where one is under way that will do. */
+  ask(now: number, reason: CredentialReason): { ask: number; reason: CredentialReason } | null {
+    this.renewAt = NEVER;
+    if (this.#asking !== null) return null;
+    this.#asking = { ask: ++this.#asks, until: now + this.#timeout, reason };
+    return this.#asking;
+  }
+
+  /** False for an answer that nobody waits for any more. */
+  given(ask: number, auth: unknown, key: string): boolean {
+    if (this.#asking?.ask !== ask) return false;
+    this.#asking = null;
+    this.#serial++;
+    this.#current = { auth, key, again: key === this.#refusedKey };
+    return true;
+  }
+
+  failed(ask: number): boolean {
+    if (this.#asking?.ask !== ask) return false;
+    this.#asking = null;
+    return true;
+  }
+
+  /** True once, when the question has been open for too long. */
+  overdue(now: number): boolean {
+    if (this.#asking === null || now < this.#asking.until) return false;
+    this.#asking = null;
+    return true;
+  }
+
+  /** A refusal counts once for each set of credentials, however many requests carried them. */
+  refused(serial: number): Refusal {
+    const current = this.#current;
+    if (current === null || serial !== this.#serial || this.#asking !== null) return 'stale';
+    if (current.again) return 'final';
+    this.#refusedKey = current.key;
+    return 'refresh';
+  }
+
+  /**
+   * The server's word on how long they hold. The next ones are asked for after 75–85 % of it, each
+   * client at its own moment, so that a fleet that connected together does not renew together.
+   */
+  holdFor(expiresIn: number | undefined, now: number, roll: number): void {
+    this.#expiresAt = expiresIn === undefined ? NEVER : now + expiresIn;
+    this.renewAt = expiresIn === undefined ? NEVER : now + expiresIn * (0.75 + 0.1 * roll);
+  }
+
+  /** A renewal failed or was refused: again after half of what is left, until nothing is. */
+  retryRenewal(now: number): void {
+    const left = this.#expiresAt - now;
+    this.renewAt = left > 2_000 && left < NEVER ? now + left / 2 : NEVER;
+  }
+
+  /** Nobody waits for the answer any more. Returns whether there was a question. */
+  cancel(): boolean {
+    const asked = this.#asking !== null;
+    this.#asking = null;
+    return asked;
+  }
+
+  /** Nothing after a sign-out carries the old ones. */
+  drop(): void {
+    this.#current = null;
+    this.#serial++;
+    this.renewAt = NEVER;
+  }
+}

@@ -1,0 +1,258 @@
+/** What goes over a link, whichever it is: requests and messages out, events in, rooms both ways. */
+import { HoldfastError } from '../protocol/errors.js';
+import type { Event, Response, RoomVerdict, RoomWish } from '../protocol/frame.js';
+import type { Ask, Tell } from './fact.js';
+import { Inbox, type InboxLimits } from './inbox.js';
+import type { Outgoing } from './order.js';
+import { Outbox, type OutboxLimits, type OutboxTerms } from './outbox.js';
+import { isBehind, isCurrent, type Room, type RoomState, Rooms } from './rooms.js';
+import { NEVER, type Step } from './step.js';
+
+export interface DeliveryLimits {
+  outbox: OutboxLimits;
+  inbox: InboxLimits;
+  terms: OutboxTerms;
+}
+
+/** Above so many bytes in the link's buffer nothing more is written: order and memory stay ours. */
+const HIGH_WATER = 65_536;
+
+/** How soon a full buffer is looked at again, in ms: browsers have no event for it. */
+const BUFFER_RECHECK = 5;
+
+export class Delivery {
+  readonly #outbox: Outbox;
+  readonly #inbox: Inbox;
+  readonly #rooms = new Rooms();
+  /** Frames about the link itself; they go before everything else. */
+  #control: Outgoing[] = [];
+  #recheckAt = NEVER;
+  /** Whether a room is behind, until something that could change it happens. */
+  #behind: boolean | null = null;
+
+  constructor(limits: DeliveryLimits) {
+    this.#outbox = new Outbox(limits.outbox, limits.terms);
+    this.#inbox = new Inbox(limits.inbox);
+  }
+
+  get counts(): Inbox['counts'] {
+    return this.#inbox.counts;
+  }
+
+  get queued(): number {
+    return this.#outbox.size;
+  }
+
+  get waiting(): number {
+    return this.#outbox.waiting;
+  }
+
+  get session(): string | null {
+    return this.#outbox.session;
+  }
+
+  /** Every room caught up, and all that waited at the last `welcome` answered. */
+  get synced(): boolean {
+    this.#behind ??= [...this.#rooms].some(isBehind);
+    return !this.#behind && this.#outbox.backlog === 0;
+  }
+
+  get deadline(): number {
+    const { deadline } = this.#outbox;
+    return Math.min(deadline, this.#rooms.deadline, this.#inbox.deadline, this.#recheckAt);
+  }
+
+  pending(): ReturnType<Outbox['pending']> {
+    return this.#outbox.pending();
+  }
+
+  roomState(name: string): RoomState {
+    return this.#rooms.state(name);
+  }
+
+  hello(): RoomWish[] {
+    return this.#rooms.hello();
+  }
+
+  ask(request: Ask, step: Step): void {
+    this.#outbox.ask(request, step.now, step.out);
+  }
+
+  tell(message: Tell, step: Step): void {
+    this.#outbox.tell(message, step.out);
+  }
+
+  abort(requestId: string, step: Step): void {
+    this.#outbox.abort(requestId, step.out);
+  }
+
+  /** Keeps requests back until credentials have been renewed; `release` lets them go. */
+  hold(): void {
+    this.#outbox.hold(NEVER);
+  }
+
+  release(): void {
+    this.#outbox.hold(0);
+  }
+
+  /** A frame that goes out with the end of this tick. */
+  say(frame: Outgoing): void {
+    this.#control.push(frame);
+  }
+
+  join(name: string, since: string | undefined, call: number, step: Step): void {
+    const room = this.#rooms.want(name, since, call);
+    if (room.onLink === 'joined' && isCurrent(room)) answerJoins(room, null, step);
+  }
+
+  abortJoin(name: string, call: number, step: Step): void {
+    const room = this.#rooms.get(name);
+    if (!room?.calls.includes(call)) return;
+    room.calls = room.calls.filter((other) => other !== call);
+    this.leave(name, step);
+  }
+
+  leave(name: string, step: Step): void {
+    const room = this.#rooms.unwant(name);
+    if (room === null) return;
+    this.#behind = null;
+    this.#inbox.abandon(room, step);
+    answerJoins(room, notJoined(name, 'it was left before'), step);
+  }
+
+  event(event: Event, step: Step): void {
+    const room = event.room === undefined ? undefined : this.#rooms.get(event.room);
+    const hole = this.#inbox.receive(event, room, step);
+    if (hole && room !== undefined) this.#rejoin(room);
+  }
+
+  delivered(name: string, eventId: string): void {
+    const room = this.#rooms.get(name);
+    if (room !== undefined) this.#inbox.delivered(room, eventId);
+  }
+
+  verdict(verdict: RoomVerdict, step: Step): void {
+    const room = this.#rooms.get(verdict.room);
+    this.#behind = null;
+    if (room === undefined) return;
+    if ('caughtUp' in verdict) {
+      if (room.onLink !== 'joined') return;
+      room.caughtUp = true;
+      this.#settleRoom(room, step);
+      return;
+    }
+    // The answer to a leave; a removal comes as an error.
+    if ('left' in verdict || !this.#rooms.answered(room)) return;
+    if ('error' in verdict) {
+      this.#refused(room, HoldfastError.from(verdict.error), step);
+      return;
+    }
+    room.onLink = 'joined';
+    this.#inbox.joined(room, verdict, step);
+  }
+
+  healed(name: string, run: number, eventId: string | undefined, step: Step): void {
+    const room = this.#rooms.get(name);
+    if (room?.gap?.run !== run || room.gap.state.name !== 'healing') return;
+    this.#behind = null;
+    if (this.#inbox.healed(room, eventId, step)) {
+      if (room.onLink !== 'absent') this.#rejoin(room);
+    } else this.#settleRoom(room, step);
+  }
+
+  healFailed(name: string, run: number, error: HoldfastError, step: Step): void {
+    const room = this.#rooms.get(name);
+    if (room?.gap?.run !== run || room.gap.state.name !== 'healing') return;
+    this.#inbox.healFailed(room, error, step);
+  }
+
+  /** Returns whose credentials were refused, where that is why a request has no answer yet. */
+  response(response: Response, step: Step): { refused: number } | null {
+    return this.#outbox.answered(response, step.now, step.out);
+  }
+
+  /** A link is ready for this identity: first what was written before, then the rest. */
+  welcomed(session: string | null, terms: OutboxTerms, step: Step): void {
+    this.#behind = null;
+    this.#control = [];
+    this.#rooms.welcomed();
+    this.#outbox.resume(session, terms, step.now, step.out);
+  }
+
+  unlinked(step: Step): void {
+    this.#behind = null;
+    this.#control = [];
+    this.#recheckAt = NEVER;
+    this.#rooms.unlinked();
+    this.#outbox.unlink(step.now, step.out);
+  }
+
+  /** The link was closed for a frame that it carried. */
+  accuse(fault: HoldfastError, step: Step): void {
+    this.#outbox.accuse(fault, step.out);
+  }
+
+  /** Another user is signed in: nothing of the first one's goes out, nothing of theirs comes in. */
+  disown(step: Step): void {
+    this.#outbox.failAll('identity', step.out);
+    const me = this.#rooms.forgetMe();
+    if (me !== undefined) this.#inbox.abandon(me, step);
+  }
+
+  closed(step: Step): void {
+    this.#outbox.failAll('closed', step.out);
+    for (const room of this.#rooms) {
+      this.#inbox.abandon(room, step);
+      room.wanted -= room.calls.length;
+      answerJoins(room, notJoined(room.name, 'the client was closed'), step);
+    }
+  }
+
+  /** What the tick gathered, in the order of its importance: the link, the rooms, the outbox. */
+  flush(buffered: number, serial: number, step: Step): Outgoing[] {
+    const frames = this.#control.concat(this.#rooms.reconcile(step.now));
+    this.#control = [];
+    this.#recheckAt = NEVER;
+    if (this.#outbox.waiting === 0) return frames;
+    const wires = this.#outbox.flush(step.now, HIGH_WATER - buffered, serial);
+    if (this.#outbox.blocked) this.#recheckAt = step.now + BUFFER_RECHECK;
+    return frames.length === 0 ? wires : frames.concat(wires);
+  }
+
+  timeUp(step: Step): void {
+    if (step.now >= this.#recheckAt) this.#recheckAt = NEVER;
+    this.#outbox.expire(step.now, step.out);
+    this.#rooms.timeUp(step.now);
+    this.#inbox.timeUp(step);
+  }
+
+  #rejoin(room: Room): void {
+    this.#behind = null;
+    this.say({ kind: 'join', rooms: [this.#rooms.rejoin(room)] });
+  }
+
+  #settleRoom(room: Room, step: Step): void {
+    if (isCurrent(room)) answerJoins(room, null, step);
+  }
+
+  #refused(room: Room, error: HoldfastError, step: Step): void {
+    if (error.retryable) {
+      this.#rooms.retryLater(room, step.now + (error.retryAfter ?? 1_000));
+      return;
+    }
+    this.#inbox.abandon(room, step);
+    this.#rooms.refuse(room, error, step.out);
+  }
+}
+
+function answerJoins(room: Room, error: HoldfastError | null, step: Step): void {
+  if (room.calls.length === 0) return;
+  step.out.push({ order: 'answerJoins', calls: room.calls, error });
+  room.calls = [];
+}
+
+function notJoined(room: string, why: string): HoldfastError {
+  return new HoldfastError('NOT_SENT', `The room "${room}" was not joined: ${why}.`, {
+    details: { room, reason: 'aborted' },
+  });
+}

@@ -1,0 +1,69 @@
+/** What can happen to a session: everything the machine ever learns, in the past tense. */
+import type { Wire } from '../protocol/codec.js';
+import type { HoldfastError } from '../protocol/errors.js';
+import type { Garbled, ServerFrame } from '../protocol/frame.js';
+
+export type Fact =
+  /** A link brought a frame. */
+  | { fact: 'received'; link: number; frame: ServerFrame | Garbled }
+  /** Every listener of an event has returned or thrown. */
+  | { fact: 'delivered'; room: string; eventId: string }
+  /** The application asks for a response. */
+  | { fact: 'asked'; request: Ask }
+  /** The application sends without wanting a response. */
+  | { fact: 'told'; message: Tell }
+  | { fact: 'aborted'; requestId: string }
+  /** The tick is over: what it gathered may be written. `buffered`: bytes in the live link. */
+  | { fact: 'tickEnded'; buffered: number }
+  /** The session's deadline has come. */
+  | { fact: 'timeUp'; buffered: number }
+  | { fact: 'connectAsked' }
+  | { fact: 'reconnectAsked' }
+  | { fact: 'disconnectAsked' }
+  | { fact: 'closeAsked' }
+  /** `auth: null` is a sign-out. `key` tells two credentials apart without looking into them. */
+  | { fact: 'credentialsGiven'; ask: number; auth: unknown; key: string }
+  | { fact: 'credentialsFailed'; ask: number; error: HoldfastError }
+  | { fact: 'opened'; link: number }
+  | { fact: 'lost'; link: number; fault: HoldfastError }
+  /** The device is back: online, visible, resumed. */
+  | { fact: 'woke'; buffered: number }
+  /** The device says it is offline: a hint, no more. */
+  | { fact: 'wentOffline'; buffered: number }
+  /** The page is being frozen or put aside; its links will not survive. */
+  | { fact: 'suspended' }
+  | { fact: 'hid' }
+  | { fact: 'joinAsked'; room: string; since?: string | undefined; call: number }
+  | { fact: 'joinAborted'; room: string; call: number }
+  | { fact: 'leaveAsked'; room: string }
+  /** `onGap` has finished run `run`; its state is current to `eventId`, where it said so. */
+  | { fact: 'healed'; room: string; run: number; eventId?: string | undefined }
+  | { fact: 'healFailed'; room: string; run: number; error: HoldfastError };
+
+/**
+ * How often a request may run. `exactly-once`: written again on every link until it is answered, run
+ * once by a server that remembers. `at-least-once`: the same with servers that do not remember.
+ * `at-most-once`: never written twice.
+ */
+export type Delivery = 'exactly-once' | 'at-least-once' | 'at-most-once';
+
+/** A request as it enters the outbox: already encoded, so that later changes to the payload cannot reach it. */
+export interface Ask {
+  requestId: string;
+  type: string;
+  payload: unknown;
+  room: string | undefined;
+  wire: Wire;
+  bytes: number;
+  delivery: Delivery;
+  /** Milliseconds between the write and `OUTCOME_UNKNOWN`; they do not run while there is no link. */
+  timeout: number;
+  /** Milliseconds it may wait for its first write. */
+  ttl: number;
+  coalesceKey: string | undefined;
+}
+
+export interface Tell {
+  wire: Wire;
+  bytes: number;
+}

@@ -1,0 +1,265 @@
+/** Duplicates, order and gaps: what of all that arrives is given to the listeners, and when. */
+import { HoldfastError } from '../protocol/errors.js';
+import type { Event, RoomJoined } from '../protocol/frame.js';
+import { backoff } from './backoff.js';
+import type { GapReason } from './order.js';
+import type { Gap, Room } from './rooms.js';
+import { NEVER, type Step } from './step.js';
+
+export interface InboxLimits {
+  /** eventIds remembered, where events carry no `seq`. */
+  dedupWindow: number;
+  /** Events held while `onGap` runs. */
+  maxHeld: number;
+  /** Whether the application has an `onGap`. */
+  heals: boolean;
+}
+
+/** Milliseconds that `onGap` may take. */
+const HEAL_TIMEOUT = 30_000;
+const healPauses = { initialDelay: 1_000, maxDelay: 30_000, factor: 2, jitter: 'full' } as const;
+
+export interface InboxCounts {
+  received: number;
+  duplicates: number;
+  /** Events of rooms that are not joined on this link: left, or answered by an older join. */
+  stray: number;
+  gaps: number;
+  /** Delivered between a recovered join and its `caughtUp`. */
+  replayed: number;
+}
+
+export class Inbox {
+  readonly #limits: InboxLimits;
+  #seen = new Set<string>();
+  #seenBefore = new Set<string>();
+  /** Rooms whose `onGap` runs or rests. */
+  readonly #gapped = new Set<Room>();
+  #runs = 0;
+  readonly counts: InboxCounts = { received: 0, duplicates: 0, stray: 0, gaps: 0, replayed: 0 };
+
+  constructor(limits: InboxLimits) {
+    this.#limits = limits;
+  }
+
+  /** Returns true where a number is missing: the room must be joined again from its cursor. */
+  receive(event: Event, room: Room | undefined, step: Step): boolean {
+    this.counts.received++;
+    if (event.seq === undefined) {
+      if (this.#isNew(event.eventId)) this.#give(event, room, step);
+      return false;
+    }
+    if (room?.onLink !== 'joined') {
+      this.counts.stray++;
+      return false;
+    }
+    if (event.seq <= room.seq) {
+      this.counts.duplicates++;
+      return false;
+    }
+    if (event.seq > room.seq + 1) return this.#missing(event, room, step);
+    room.seq = event.seq;
+    room.refilled = false;
+    this.#give(event, room, step);
+    return false;
+  }
+
+  /** Every listener has had it. The cursor follows in order, whatever the order they finish in. */
+  delivered(room: Room, eventId: string): void {
+    const { given, had } = room;
+    if (given.peek()?.eventId !== eventId) {
+      had.add(eventId);
+      return;
+    }
+    given.shift();
+    room.cursor = eventId;
+    for (
+      let next = given.peek();
+      next !== undefined && had.delete(next.eventId);
+      next = given.peek()
+    ) {
+      given.shift();
+      room.cursor = next.eventId;
+    }
+  }
+
+  /** A verdict says where the room stands, and whether history is missing before that. */
+  joined(room: Room, verdict: RoomJoined, step: Step): void {
+    const sameEpoch = room.epoch === null || room.epoch === verdict.epoch;
+    const before = room.cursor ?? null;
+    const isNew = room.seq < 0 && before === null;
+    const gapped = !verdict.recovered && !isNew;
+    if (gapped || !sameEpoch || room.reposition || room.seq < 0) {
+      room.seq = verdict.seq;
+      room.cursor = verdict.cursor;
+      room.given.clear();
+      room.had.clear();
+    }
+    room.epoch = verdict.epoch;
+    room.reposition = false;
+    if (!gapped) return;
+    const said = verdict.reason === 'expired' || verdict.reason === 'epoch' ? verdict.reason : null;
+    this.miss(room, { reason: said ?? (sameEpoch ? 'expired' : 'epoch'), cursor: before }, step);
+  }
+
+  /** History is missing. `onGap` runs once for it; what arrives meanwhile is held. */
+  miss(
+    room: Room,
+    { reason, cursor }: { reason: GapReason; cursor: string | null },
+    step: Step,
+  ): void {
+    this.counts.gaps++;
+    if (!this.#limits.heals) {
+      step.out.push({ order: 'report', error: gapError(room.name, reason) });
+    } else if (room.gap === null) {
+      const state = { name: 'resting' as const, until: step.now };
+      room.gap = { run: 0, reason, cursor, state, failures: 0, held: [], again: null };
+      this.#gapped.add(room);
+      this.#heal(room, room.gap, step);
+    } else {
+      room.gap.held = [];
+      room.gap.again = reason;
+    }
+  }
+
+  /**
+   * `onGap` has fetched the state. Returns true where that state is current to an event we do not
+   * hold: the room must be joined again from there.
+   */
+  healed(room: Room, eventId: string | undefined, step: Step): boolean {
+    const gap = room.gap;
+    if (gap === null) return false;
+    if (gap.again !== null) {
+      gap.reason = gap.again;
+      gap.again = null;
+      this.#heal(room, gap, step);
+      return false;
+    }
+    this.#close(room);
+    const contained = gap.held.findIndex((event) => event.eventId === eventId);
+    if (eventId !== undefined && contained === -1 && eventId !== room.cursor) {
+      room.cursor = eventId;
+      room.reposition = true;
+      return true;
+    }
+    if (contained !== -1) room.cursor = eventId;
+    for (const event of gap.held.slice(contained + 1)) this.#give(event, room, step);
+    return false;
+  }
+
+  healFailed(room: Room, error: HoldfastError, step: Step): void {
+    const gap = room.gap;
+    if (gap === null) return;
+    gap.failures++;
+    const until = step.now + backoff(gap.failures, step.roll, healPauses);
+    gap.state = { name: 'resting', until };
+    step.out.push({ order: 'report', error });
+  }
+
+  get deadline(): number {
+    let deadline = NEVER;
+    for (const { gap } of this.#gapped) deadline = Math.min(deadline, gap?.state.until ?? deadline);
+    return deadline;
+  }
+
+  timeUp(step: Step): void {
+    for (const room of this.#gapped) {
+      const gap = room.gap;
+      if (gap === null || step.now < gap.state.until) continue;
+      if (gap.state.name === 'resting') {
+        this.#heal(room, gap, step);
+        continue;
+      }
+      step.out.push({ order: 'stopHealing', room: room.name, run: gap.run });
+      this.healFailed(room, healOverdue(room.name), step);
+    }
+  }
+
+  /** The room is left, or the client is closed: nobody wants its state any more. */
+  abandon(room: Room, step: Step): void {
+    if (room.gap === null) return;
+    step.out.push({ order: 'stopHealing', room: room.name, run: room.gap.run });
+    this.#close(room);
+  }
+
+  #close(room: Room): void {
+    room.gap = null;
+    this.#gapped.delete(room);
+  }
+
+  #heal(room: Room, gap: Gap, step: Step): void {
+    gap.run = ++this.#runs;
+    gap.state = { name: 'healing', until: step.now + HEAL_TIMEOUT };
+    const { run, cursor, reason } = gap;
+    step.out.push({ order: 'heal', room: room.name, run, cursor, reason });
+  }
+
+  #missing(event: Event, room: Room, step: Step): boolean {
+    if (!room.refilled) {
+      room.refilled = true;
+      return true;
+    }
+    // Joined again from the same cursor, and still missing: it will never come. Not a loop, a gap.
+    room.refilled = false;
+    room.seq = event.seq ?? room.seq;
+    this.miss(room, { reason: 'hole', cursor: room.cursor ?? null }, step);
+    this.#give(event, room, step);
+    return false;
+  }
+
+  #give(event: Event, room: Room | undefined, step: Step): void {
+    const gap = room?.gap ?? null;
+    if (room !== undefined && gap !== null) {
+      this.#hold(event, room, gap);
+      return;
+    }
+    if (room !== undefined) {
+      room.given.push(event);
+      if (!room.caughtUp && room.seq >= 0) this.counts.replayed++;
+    }
+    step.out.push({ order: 'deliver', event });
+  }
+
+  #hold(event: Event, room: Room, gap: Gap): void {
+    if (gap.again !== null) {
+      room.cursor = event.eventId;
+      return;
+    }
+    gap.held.push(event);
+    if (gap.held.length <= this.#limits.maxHeld) return;
+    this.counts.gaps++;
+    gap.held = [];
+    gap.again = 'overflow';
+    room.cursor = event.eventId;
+  }
+
+  /** Two generations of ids: as cheap as a Set, remembers between one window and two. */
+  #isNew(eventId: string): boolean {
+    if (this.#seen.has(eventId) || this.#seenBefore.has(eventId)) {
+      this.counts.duplicates++;
+      return false;
+    }
+    if (this.#seen.size >= this.#limits.dedupWindow) {
+      this.#seenBefore = this.#seen;
+      this.#seen = new Set();
+    }
+    this.#seen.add(eventId);
+    return true;
+  }
+}
+
+function gapError(room: string, reason: GapReason): HoldfastError {
+  return new HoldfastError(
+    'PROTOCOL_ERROR',
+    `Events of the room "${room}" are missing (${reason}). Pass onGap to createClient to fetch its state then.`,
+    { details: { room, reason } },
+  );
+}
+
+function healOverdue(room: string): HoldfastError {
+  return new HoldfastError(
+    'CONNECTION_FAILED',
+    `onGap for the room "${room}" took longer than ${HEAL_TIMEOUT} ms. It is asked again after a pause.`,
+    { details: { room } },
+  );
+}

@@ -1,0 +1,103 @@
+/** When to ask whether the server is still there, and when to stop believing it. */
+import { NEVER } from './step.js';
+
+/** Milliseconds. A server's terms win over the client's own. */
+export interface Heartbeat {
+  /** Silence before we ask. */
+  interval: number;
+  /** How long the answer may take. */
+  timeout: number;
+}
+
+/** How late a timer may be before it says more about this device (sleep, throttling) than about the link. */
+const LATE = 1_000;
+
+export type Pulse = 'quiet' | 'ping' | 'dead';
+
+/**
+ * One link's pulse. Any inbound byte proves life, and so does a falling send buffer: a slow upload is
+ * not death. Costs a timestamp per message and one deadline, no timer of its own.
+ */
+export class Liveness {
+  #heartbeat: Heartbeat | null;
+  #heardAt: number;
+  #pingedAt: number;
+  #awaitsPong = false;
+  #probe: { deadline: number; buffered: number; forgiven: boolean } | null = null;
+  /** Smoothed round trip in ms (RFC 6298: 7/8 old, 1/8 new). */
+  latency: number | null;
+
+  constructor(heartbeat: Heartbeat | null, now: number, roundTrip: number) {
+    this.#heartbeat = heartbeat;
+    this.#heardAt = now;
+    this.#pingedAt = now;
+    this.latency = roundTrip;
+  }
+
+  heard(now: number): void {
+    this.#heardAt = now;
+    this.#probe = null;
+  }
+
+  ponged(now: number): void {
+    if (!this.#awaitsPong) return;
+    this.#awaitsPong = false;
+    const sample = now - this.#pingedAt;
+    this.latency = this.latency === null ? sample : (this.latency * 7 + sample) / 8;
+  }
+
+  /** Asks at once, with at most `timeout` ms to answer: after a wake, or when the device says it is offline. */
+  probe(now: number, buffered: number, timeout = NEVER): boolean {
+    if (this.#heartbeat === null || this.#probe !== null) return false;
+    const patience = Math.min(timeout, this.#heartbeat.timeout);
+    this.#probe = { deadline: now + patience, buffered, forgiven: false };
+    this.#pinged(now);
+    return true;
+  }
+
+  get deadline(): number {
+    if (this.#heartbeat === null) return NEVER;
+    if (this.#probe !== null) return this.#probe.deadline;
+    return this.#heardAt + this.#heartbeat.interval;
+  }
+
+  /** What the deadline means, now that it has come. */
+  check(now: number, buffered: number): Pulse {
+    const heartbeat = this.#heartbeat;
+    if (heartbeat === null) return 'quiet';
+    if (this.#probe !== null) return this.#checkProbe(this.#probe, now, buffered);
+    if (now >= this.#heardAt + heartbeat.interval) {
+      this.probe(now, buffered);
+      return 'ping';
+    }
+    // A busy link is asked as well, once an interval: without a deadline, for the latency alone.
+    if (this.#awaitsPong || now < this.#pingedAt + heartbeat.interval) return 'quiet';
+    this.#pinged(now);
+    return 'ping';
+  }
+
+  #checkProbe(
+    probe: { deadline: number; buffered: number; forgiven: boolean },
+    now: number,
+    buffered: number,
+  ): Pulse {
+    if (now < probe.deadline) return 'quiet';
+    const timeout = this.#heartbeat?.timeout ?? 0;
+    if (buffered < probe.buffered) {
+      this.#probe = { deadline: now + timeout, buffered, forgiven: probe.forgiven };
+      return 'quiet';
+    }
+    // The device slept through the deadline: no evidence. Asked once more, never twice.
+    if (now > probe.deadline + LATE && !probe.forgiven) {
+      this.#probe = { deadline: now + timeout, buffered, forgiven: true };
+      this.#pinged(now);
+      return 'ping';
+    }
+    return 'dead';
+  }
+
+  #pinged(now: number): void {
+    this.#pingedAt = now;
+    this.#awaitsPong = true;
+  }
+}

@@ -1,0 +1,38 @@
+/** What the machine asks its driver to do, in the imperative. The driver adds nothing of its own. */
+import type { Wire } from '../protocol/codec.js';
+import type { HoldfastError } from '../protocol/errors.js';
+import type { ClientFrame, Event } from '../protocol/frame.js';
+
+export type Order =
+  | { order: 'deliver'; event: Event }
+  | { order: 'transmit'; link: number; frames: Outgoing[] }
+  | { order: 'settle'; requestId: string; data: unknown }
+  | { order: 'reject'; requestId: string; error: HoldfastError }
+  /** Ask the application for credentials, under `signal` and the machine's deadline. */
+  | { order: 'askCredentials'; ask: number; reason: CredentialReason }
+  | { order: 'dropCredentials' }
+  | { order: 'dial'; link: number }
+  | { order: 'hangUp'; link: number; code: number; reason: string }
+  /** Run `onGap`. `cursor` is the last event that was delivered before the gap. */
+  | { order: 'heal'; room: string; run: number; cursor: string | null; reason: GapReason }
+  | { order: 'stopHealing'; room: string; run: number }
+  | { order: 'answerJoins'; calls: number[]; error: HoldfastError | null }
+  /** `connect()` has its first success, or will have none. */
+  | { order: 'answerConnects'; error: HoldfastError | null }
+  | { order: 'report'; error: HoldfastError };
+
+/** A frame, or one that was encoded when it was asked for. */
+export type Outgoing = ClientFrame | Wire;
+
+/**
+ * `expired`: the last credentials were refused or are about to run out, so a cached copy will not do.
+ * `connect`: any attempt else.
+ */
+export type CredentialReason = 'connect' | 'expired';
+
+/**
+ * Why history is missing. `expired`: the cursor has fallen out of the journal. `epoch`: the journal
+ * was lost. `hole`: a number in the sequence never came. `overflow`: more events arrived while
+ * `onGap` ran than `inbox.maxHeld`.
+ */
+export type GapReason = 'expired' | 'epoch' | 'hole' | 'overflow';

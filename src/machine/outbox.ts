@@ -1,0 +1,418 @@
+/** What is still unanswered, and in which order it is written. */
+import { Queue } from '../lib/queue.js';
+import type { Wire } from '../protocol/codec.js';
+import { HoldfastError } from '../protocol/errors.js';
+import type { Response } from '../protocol/frame.js';
+import type { Ask, Tell } from './fact.js';
+import type { Order } from './order.js';
+import { NEVER } from './step.js';
+
+export interface OutboxLimits {
+  maxMessages: number;
+  maxBytes: number;
+  /** Who gives way when it is full: the new one, the oldest or the youngest that was never written. */
+  overflow: 'reject' | 'drop-oldest' | 'drop-newest';
+  maxInFlight: number;
+}
+
+/** What the live server allows: bytes of one frame, frames per second. */
+export interface OutboxTerms {
+  maxMessageSize: number;
+  messagesPerSecond: number;
+}
+
+/** Why a request was never written, or why its outcome is unknown: `details.reason`. */
+type DeliveryReason =
+  | 'aborted'
+  | 'closed'
+  | 'forgotten'
+  | 'identity'
+  | 'lost'
+  | 'superseded'
+  | 'timeout'
+  | 'ttl';
+
+interface Entry extends Ask {
+  readonly kind: 'request';
+  /** Its place: the order of first asking. */
+  place: number;
+  sent: boolean;
+  /** The request memory it was first written under; null while it was never written. */
+  session: string | null;
+  serial: number;
+  /** Milliseconds of its timeout that are left; they run only while it is on a link. */
+  left: number;
+  deadline: number;
+  /** Had its one more try after a server error without effect. */
+  retried: boolean;
+  /** Stood in the outbox at the last `welcome`. */
+  backlog: boolean;
+}
+
+interface Letter extends Tell {
+  readonly kind: 'message';
+  place: number;
+}
+
+/**
+ * Requests stay until they are answered, messages until they are written. Nothing that was reported
+ * as failed is ever written again.
+ */
+export class Outbox {
+  readonly #limits: OutboxLimits;
+  readonly #entries = new Map<string, Entry>();
+  readonly #line = new Queue<Entry | Letter>();
+  #letters = 0;
+  #bytes = 0;
+  #places = 0;
+  #inFlight = 0;
+  #backlog = 0;
+  #terms: OutboxTerms;
+  #tokens = 0;
+  #refilledAt = 0;
+  #due = NEVER;
+  #heldUntil = 0;
+  #rateAt = NEVER;
+  /** Written when a link was closed for what it carried (1007, 1009): one of these is the culprit. */
+  readonly #suspects = new Set<string>();
+  #session: string | null = null;
+  #blocked = false;
+
+  constructor(limits: OutboxLimits, terms: OutboxTerms) {
+    this.#limits = limits;
+    this.#terms = terms;
+  }
+
+  /** Requests without a response. */
+  get size(): number {
+    return this.#entries.size;
+  }
+
+  /** Requests and messages that wait for their first or next write. */
+  get waiting(): number {
+    return this.#line.length;
+  }
+
+  /** Requests that stood here at the last `welcome` and are still unanswered. */
+  get backlog(): number {
+    return this.#backlog;
+  }
+
+  /** The last flush stopped because the link's buffer was full. */
+  get blocked(): boolean {
+    return this.#blocked;
+  }
+
+  get session(): string | null {
+    return this.#session;
+  }
+
+  get deadline(): number {
+    if (this.#line.length === 0) return this.#due;
+    const heldUntil = this.#heldUntil === 0 ? NEVER : this.#heldUntil;
+    return Math.min(this.#due, this.#rateAt, heldUntil);
+  }
+
+  pending(): readonly (Ask & { readonly sent: boolean })[] {
+    return [...this.#entries.values()];
+  }
+
+  ask(request: Ask, now: number, out: Order[]): void {
+    if (request.coalesceKey !== undefined) this.#supersede(request.coalesceKey, out);
+    const refused = this.#admit(request.bytes, out);
+    if (refused !== null) {
+      out.push({ order: 'reject', requestId: request.requestId, error: refused });
+      return;
+    }
+    const entry: Entry = {
+      ...request,
+      kind: 'request',
+      place: ++this.#places,
+      sent: false,
+      session: null,
+      serial: 0,
+      left: request.timeout,
+      deadline: now + request.ttl,
+      retried: false,
+      backlog: false,
+    };
+    this.#entries.set(entry.requestId, entry);
+    this.#bytes += entry.bytes;
+    this.#due = Math.min(this.#due, entry.deadline);
+    this.#line.push(entry);
+  }
+
+  tell(message: Tell, out: Order[]): void {
+    const refused = this.#admit(message.bytes, out);
+    if (refused !== null) {
+      out.push({ order: 'report', error: refused });
+      return;
+    }
+    this.#letters++;
+    this.#bytes += message.bytes;
+    this.#line.push({ kind: 'message', ...message, place: ++this.#places });
+  }
+
+  abort(requestId: string, out: Order[]): void {
+    const entry = this.#entries.get(requestId);
+    if (entry !== undefined) this.#fail(entry, 'aborted', out);
+  }
+
+  /** What may be written now, in order: within the rate, the flight limit and `room` bytes of buffer. */
+  flush(now: number, room: number, serial: number): Wire[] {
+    const wires: Wire[] = [];
+    let budget = room;
+    this.#refill(now);
+    while (now >= this.#heldUntil) {
+      const next = this.#line.peek();
+      this.#blocked = next !== undefined && budget <= 0;
+      if (this.#blocked) break;
+      if (next === undefined || (next.kind === 'request' && this.#inFlight >= this.#flight()))
+        break;
+      if (next.kind === 'message' && this.#suspects.size > 0 && this.#inFlight > 0) break;
+      if (this.#tokens < 1) {
+        this.#rateAt = now + ((1 - this.#tokens) * 1_000) / this.#terms.messagesPerSecond;
+        break;
+      }
+      this.#tokens--;
+      this.#line.shift();
+      budget -= next.bytes;
+      wires.push(next.wire);
+      if (next.kind === 'request') this.#written(next, now, serial);
+      else this.#forgetLetter(next);
+    }
+    return wires;
+  }
+
+  /** Returns `refused` where it was the credentials' fault, and whose: the caller renews them. */
+  answered(response: Response, now: number, out: Order[]): { refused: number } | null {
+    const entry = this.#entries.get(response.requestId);
+    if (entry === undefined || !entry.sent) return null;
+    if (response.success) {
+      this.#forget(entry);
+      out.push({ order: 'settle', requestId: entry.requestId, data: response.data });
+      return null;
+    }
+    const error = HoldfastError.from(response.error);
+    if (error.code === 'TOKEN_EXPIRED') {
+      this.#retry(entry);
+      return { refused: entry.serial };
+    }
+    if (error.code === 'RATE_LIMITED') {
+      this.hold(Math.max(this.#heldUntil, now + (error.retryAfter ?? 1_000)));
+      this.#retry(entry);
+    } else if (error.retryable && !entry.retried) {
+      entry.retried = true;
+      this.#retry(entry);
+    } else this.#reject(entry, error, out);
+    return null;
+  }
+
+  /** Nothing is written before `until`: the server asked for it, or credentials are being renewed. */
+  hold(until: number): void {
+    this.#heldUntil = until;
+  }
+
+  /** A link is ready: what was written before comes first, in first order, then what never was. */
+  resume(session: string | null, terms: OutboxTerms, now: number, out: Order[]): void {
+    this.#session = session;
+    this.#terms = terms;
+    this.#tokens = terms.messagesPerSecond;
+    this.#refilledAt = now;
+    this.#heldUntil = 0;
+    this.#backlog = this.#entries.size;
+    for (const entry of [...this.#entries.values()]) {
+      entry.backlog = true;
+      const forgotten = entry.session !== null && entry.session !== session;
+      if (forgotten && entry.delivery !== 'at-least-once') this.#fail(entry, 'forgotten', out);
+      else if (entry.sent) this.#requeue(entry);
+    }
+    this.#refuseOversized(out);
+  }
+
+  /** The link is gone. Timeouts stand still; what may not be written twice fails. */
+  unlink(now: number, out: Order[]): void {
+    for (const entry of [...this.#entries.values()]) {
+      if (!entry.sent) continue;
+      entry.left = Math.max(1, entry.deadline - now);
+      entry.deadline = NEVER;
+      const twice =
+        entry.delivery === 'at-least-once' ||
+        (entry.delivery === 'exactly-once' && this.#session !== null);
+      if (!twice) this.#fail(entry, 'lost', out);
+    }
+    this.#rateAt = NEVER;
+  }
+
+  /**
+   * A link was closed for a frame it carried. Whatever was unanswered on it goes one at a time from
+   * now on; what is alone in flight when it happens again is the culprit and fails.
+   */
+  accuse(fault: HoldfastError, out: Order[]): void {
+    const sent = [...this.#entries.values()].filter((entry) => entry.sent);
+    const [only] = sent;
+    const again = sent.length === 1 && only !== undefined && this.#suspects.has(only.requestId);
+    if (again) this.#reject(only, fault, out);
+    else for (const entry of sent) this.#suspects.add(entry.requestId);
+  }
+
+  /** Deadlines that have come: requests that waited too long for their write, or for their answer. */
+  expire(now: number, out: Order[]): void {
+    if (now >= this.#rateAt) this.#rateAt = NEVER;
+    if (now >= this.#heldUntil) this.#heldUntil = 0;
+    if (now < this.#due) return;
+    this.#due = NEVER;
+    for (const entry of [...this.#entries.values()]) {
+      if (entry.deadline <= now) this.#fail(entry, entry.sent ? 'timeout' : 'ttl', out);
+      else this.#due = Math.min(this.#due, entry.deadline);
+    }
+  }
+
+  /** Everything fails, each as what it was: never written, or of unknown outcome. */
+  failAll(reason: 'closed' | 'identity', out: Order[]): void {
+    for (const entry of [...this.#entries.values()]) this.#fail(entry, reason, out);
+    this.#line.clear();
+    this.#letters = 0;
+    this.#bytes = 0;
+    this.#session = null;
+  }
+
+  #fail(entry: Entry, reason: DeliveryReason, out: Order[]): void {
+    this.#reject(entry, deliveryError(entry, reason), out);
+  }
+
+  #reject(entry: Entry, error: HoldfastError, out: Order[]): void {
+    this.#forget(entry);
+    out.push({ order: 'reject', requestId: entry.requestId, error });
+  }
+
+  #written(entry: Entry, now: number, serial: number): void {
+    entry.sent = true;
+    entry.serial = serial;
+    entry.session ??= this.#session ?? '';
+    entry.deadline = now + entry.left;
+    this.#due = Math.min(this.#due, entry.deadline);
+    this.#inFlight++;
+  }
+
+  /** The server promised that nothing happened: as good as never written, but for its time to live. */
+  #retry(entry: Entry): void {
+    entry.session = null;
+    this.#requeue(entry);
+  }
+
+  #requeue(entry: Entry): void {
+    entry.sent = false;
+    entry.deadline = NEVER;
+    this.#inFlight--;
+    this.#line.insert(entry, (other) => other.place > entry.place);
+  }
+
+  #forget(entry: Entry): void {
+    if (!this.#entries.delete(entry.requestId)) return;
+    this.#bytes -= entry.bytes;
+    this.#suspects.delete(entry.requestId);
+    if (entry.backlog) this.#backlog--;
+    if (entry.sent) this.#inFlight--;
+    else this.#line.remove(entry);
+  }
+
+  #forgetLetter(letter: Letter): void {
+    this.#letters--;
+    this.#bytes -= letter.bytes;
+  }
+
+  #flight(): number {
+    return this.#suspects.size > 0 ? 1 : this.#limits.maxInFlight;
+  }
+
+  #refill(now: number): void {
+    const rate = this.#terms.messagesPerSecond;
+    const earned = now === this.#refilledAt ? 0 : ((now - this.#refilledAt) * rate) / 1_000;
+    this.#tokens = Math.min(rate, this.#tokens + earned);
+    this.#refilledAt = now;
+  }
+
+  /** What this server would answer with a close fails before it does harm. */
+  #refuseOversized(out: Order[]): void {
+    for (const waiting of this.#line.toArray()) {
+      const error = this.#oversized(waiting.bytes);
+      if (error === null) continue;
+      if (waiting.kind === 'request') {
+        this.#reject(waiting, error, out);
+        continue;
+      }
+      this.#dropLetter(waiting);
+      out.push({ order: 'report', error });
+    }
+  }
+
+  #oversized(bytes: number): HoldfastError | null {
+    const { maxMessageSize } = this.#terms;
+    if (bytes <= maxMessageSize) return null;
+    return new HoldfastError(
+      'MESSAGE_TOO_LARGE',
+      `A frame of ${bytes} bytes is over the limit of ${maxMessageSize}. Send less at once, or raise limits.maxMessageSize on both sides.`,
+    );
+  }
+
+  /** Makes room, or says why there is none. */
+  #admit(bytes: number, out: Order[]): HoldfastError | null {
+    const { maxMessages, maxBytes, overflow } = this.#limits;
+    const oversized = this.#oversized(bytes);
+    if (oversized !== null) return oversized;
+    while (this.#entries.size + this.#letters >= maxMessages || this.#bytes + bytes > maxBytes) {
+      const unwritten = this.#line
+        .toArray()
+        .filter((one) => one.kind === 'message' || one.session === null);
+      const victim = overflow === 'drop-oldest' ? unwritten[0] : unwritten.at(-1);
+      if (overflow === 'reject' || victim === undefined) return this.#full();
+      if (victim.kind === 'request') this.#reject(victim, this.#full(), out);
+      else this.#dropLetter(victim);
+    }
+    return null;
+  }
+
+  #supersede(key: string, out: Order[]): void {
+    for (const waiting of this.#line.toArray()) {
+      if (waiting.kind !== 'request' || waiting.session !== null) continue;
+      if (waiting.coalesceKey === key) this.#fail(waiting, 'superseded', out);
+    }
+  }
+
+  #full(): HoldfastError {
+    const { maxMessages, maxBytes } = this.#limits;
+    const count = this.#entries.size + this.#letters;
+    return new HoldfastError(
+      'NOT_SENT',
+      `${count} messages of ${this.#bytes} bytes are waiting. Raise outbox.maxMessages (now ${maxMessages}) or outbox.maxBytes (now ${maxBytes}), or send less while offline.`,
+      { details: { reason: 'overflow' } },
+    );
+  }
+
+  #dropLetter(letter: Letter): void {
+    this.#line.remove(letter);
+    this.#forgetLetter(letter);
+  }
+}
+
+/** Never written and of unknown outcome are different errors: only one of them is safe to ask again. */
+function deliveryError(entry: Entry, reason: DeliveryReason): HoldfastError {
+  const written = entry.session !== null;
+  return new HoldfastError(
+    written ? 'OUTCOME_UNKNOWN' : 'NOT_SENT',
+    `The request "${entry.type}" ${written ? 'may have run' : 'was never sent'}: ${causes[reason]}.`,
+    { details: { reason } },
+  );
+}
+
+const causes: Record<DeliveryReason, string> = {
+  aborted: 'its signal was aborted',
+  closed: 'the client was closed',
+  forgotten: 'the server no longer remembers its requests',
+  identity: 'another user is signed in now',
+  lost: 'its link was lost, and it may not be written twice',
+  superseded: 'a newer one with its coalesceKey took its place',
+  timeout: 'no response came in time',
+  ttl: 'it waited longer than its ttl',
+};

@@ -1,0 +1,258 @@
+/** Which rooms are wanted, and what the server on the live link knows of that. */
+import { Queue } from '../lib/queue.js';
+import type { HoldfastError } from '../protocol/errors.js';
+import { type ClientFrame, type Event, ME, type RoomWish } from '../protocol/frame.js';
+import type { GapReason, Order } from './order.js';
+import { NEVER } from './step.js';
+
+/** One room. The wanted count is the truth; the rest follows the server's verdicts. */
+export interface Room {
+  readonly name: string;
+  /** `join()`s less `leave()`s. */
+  wanted: number;
+  /** `joining`: `answers` verdicts are on their way, of which only the last one counts. */
+  onLink: 'absent' | 'joining' | 'joined';
+  answers: number;
+  caughtUp: boolean;
+  /** A join that the server could not serve for now is asked again then. */
+  retryAt: number;
+  epoch: string | null;
+  /** The last number received; -1 before the first verdict. */
+  seq: number;
+  /** The last event that every listener has had: where the next link goes on. */
+  cursor: string | undefined;
+  /** The next verdict says where the room stands, also backwards. */
+  reposition: boolean;
+  /** Joined again because a number was missing; missing still, it is a gap. */
+  refilled: boolean;
+  /** Given to the listeners and not yet had by all of them, in order; and those had out of order. */
+  readonly given: Queue<Event>;
+  readonly had: Set<string>;
+  gap: Gap | null;
+  /** `join()`s that wait to be caught up. */
+  calls: number[];
+}
+
+/** What a room's handle shows. `joining` also while the connection is being got back. */
+export type RoomState = 'idle' | 'joining' | 'joined' | 'refused';
+
+export interface Gap {
+  run: number;
+  reason: GapReason;
+  /** The last event delivered before it. */
+  readonly cursor: string | null;
+  /** While `onGap` runs, its deadline; while it rests between two runs, the next one's start. */
+  state: { name: 'healing' | 'resting'; until: number };
+  /** Runs that failed. */
+  failures: number;
+  held: Event[];
+  /** Something was missed again while `onGap` ran: what it fetched may be too old. */
+  again: GapReason | null;
+}
+
+export class Rooms {
+  readonly #rooms = new Map<string, Room>();
+  /** Those whose wish may differ from what the live link knows. */
+  readonly #unsettled = new Set<Room>();
+  /** What the last `hello` asked for. */
+  #asked = new Set<string>();
+  /** Refused, and not asked for since. */
+  readonly #refused = new Set<string>();
+  #retryAt = NEVER;
+
+  constructor() {
+    this.#create(ME).wanted = 1;
+  }
+
+  get(name: string): Room | undefined {
+    return this.#rooms.get(name);
+  }
+
+  [Symbol.iterator](): IterableIterator<Room> {
+    return this.#rooms.values();
+  }
+
+  state(name: string): RoomState {
+    const room = this.#rooms.get(name);
+    if (room === undefined || room.wanted === 0)
+      return this.#refused.has(name) ? 'refused' : 'idle';
+    return room.onLink === 'joined' ? 'joined' : 'joining';
+  }
+
+  get deadline(): number {
+    return this.#retryAt;
+  }
+
+  want(name: string, since: string | undefined, call: number): Room {
+    const room = this.#rooms.get(name) ?? this.#create(name);
+    this.#refused.delete(name);
+    if (room.wanted === 0 && since !== undefined) {
+      room.cursor = since;
+      room.reposition = true;
+      // Left and joined again in one tick: the server still serves it, from elsewhere.
+      if (room.onLink === 'joined') room.onLink = 'absent';
+    }
+    room.wanted++;
+    room.calls.push(call);
+    this.#unsettled.add(room);
+    return room;
+  }
+
+  /** One `join()` less. Returns the room where nobody wants it any more. */
+  unwant(name: string): Room | null {
+    const room = this.#rooms.get(name);
+    if (room === undefined || name === ME || room.wanted === 0) return null;
+    room.wanted--;
+    if (room.wanted > 0) return null;
+    this.#unsettled.add(room);
+    return room;
+  }
+
+  /** The wishes of a new link, each from where its listeners stand. */
+  hello(): RoomWish[] {
+    const wishes: RoomWish[] = [];
+    for (const room of this.#rooms.values()) {
+      // `@me` is joined unasked; naming it is for the cursor alone.
+      if (room.wanted > 0 && (room.name !== ME || room.cursor !== undefined))
+        wishes.push(wish(room));
+    }
+    this.#asked = new Set(wishes.map((one) => one.room));
+    return wishes;
+  }
+
+  /** A new link serves: its `hello` was one join for each room it named. */
+  welcomed(): void {
+    for (const room of this.#rooms.values()) {
+      const asked = room.name === ME || this.#asked.has(room.name);
+      room.onLink = asked ? 'joining' : 'absent';
+      room.answers = asked ? 1 : 0;
+      room.caughtUp = false;
+      room.refilled = false;
+      room.retryAt = NEVER;
+      this.#unsettled.add(room);
+    }
+    this.#retryAt = NEVER;
+  }
+
+  unlinked(): void {
+    for (const room of this.#rooms.values()) {
+      room.onLink = 'absent';
+      room.caughtUp = false;
+      if (room.wanted === 0) this.#rooms.delete(room.name);
+    }
+  }
+
+  /** What makes the server's set equal to the wanted one, in at most two frames. */
+  reconcile(now: number): ClientFrame[] {
+    if (this.#unsettled.size === 0) return [];
+    const joins: RoomWish[] = [];
+    const leaves: string[] = [];
+    for (const room of this.#unsettled) {
+      if (room.wanted > 0 && room.onLink === 'absent' && now >= room.retryAt) {
+        joins.push(this.rejoin(room));
+      } else if (room.wanted === 0 && room.onLink === 'joined') {
+        leaves.push(room.name);
+        this.#rooms.delete(room.name);
+      } else if (room.wanted === 0 && room.onLink === 'absent') {
+        this.#rooms.delete(room.name);
+      }
+    }
+    this.#unsettled.clear();
+    const frames: ClientFrame[] = [];
+    if (leaves.length > 0) frames.push({ kind: 'leave', rooms: leaves });
+    if (joins.length > 0) frames.push({ kind: 'join', rooms: joins });
+    return frames;
+  }
+
+  /** The wish of one more join on this link: only its own verdict counts from now on. */
+  rejoin(room: Room): RoomWish {
+    room.onLink = 'joining';
+    room.answers++;
+    room.caughtUp = false;
+    room.retryAt = NEVER;
+    return wish(room);
+  }
+
+  /** True for the verdict that counts; false for one that a later join has overtaken. */
+  answered(room: Room): boolean {
+    if (room.answers > 0) room.answers--;
+    if (room.answers > 0) return false;
+    this.#unsettled.add(room);
+    return true;
+  }
+
+  retryLater(room: Room, at: number): void {
+    room.onLink = 'absent';
+    room.retryAt = at;
+    this.#retryAt = Math.min(this.#retryAt, at);
+  }
+
+  /** Rooms whose refusal was only for now are asked for again. */
+  timeUp(now: number): void {
+    if (now < this.#retryAt) return;
+    this.#retryAt = NEVER;
+    for (const room of this.#rooms.values()) {
+      if (room.retryAt <= now) this.#unsettled.add(room);
+      else this.#retryAt = Math.min(this.#retryAt, room.retryAt);
+    }
+  }
+
+  /** The server will not have us: not wanted any more, so nothing asks again. */
+  refuse(room: Room, error: HoldfastError, out: Order[]): void {
+    if (room.calls.length > 0) out.push({ order: 'answerJoins', calls: room.calls, error });
+    else out.push({ order: 'report', error });
+    room.calls = [];
+    this.#refused.add(room.name);
+    if (room.name !== ME) this.#rooms.delete(room.name);
+    room.onLink = 'absent';
+    room.wanted = room.name === ME ? 1 : 0;
+    this.#unsettled.delete(room);
+  }
+
+  /** Another user is signed in: nothing of the first one's position is left. Returns what there was. */
+  forgetMe(): Room | undefined {
+    const old = this.#rooms.get(ME);
+    this.#create(ME).wanted = 1;
+    return old;
+  }
+
+  #create(name: string): Room {
+    const room = blank(name);
+    this.#rooms.set(name, room);
+    return room;
+  }
+}
+
+/** Caught up, and no history missing. */
+export function isCurrent(room: Room): boolean {
+  return room.caughtUp && room.gap === null;
+}
+
+/** A room that once stood somewhere, and is not where the server is now. */
+export function isBehind(room: Room): boolean {
+  return room.wanted > 0 && room.seq >= 0 && !isCurrent(room);
+}
+
+function wish(room: Room): RoomWish {
+  return room.cursor === undefined ? { room: room.name } : { room: room.name, since: room.cursor };
+}
+
+function blank(name: string): Room {
+  return {
+    name,
+    wanted: 0,
+    onLink: 'absent',
+    answers: 0,
+    caughtUp: false,
+    retryAt: NEVER,
+    epoch: null,
+    seq: -1,
+    cursor: undefined,
+    reposition: false,
+    refilled: false,
+    given: new Queue(),
+    had: new Set(),
+    gap: null,
+    calls: [],
+  };
+}

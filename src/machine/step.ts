@@ -1,0 +1,13 @@
+/** One step of the machine: the time, a roll of the dice, and where its orders go. */
+import type { Order } from './order.js';
+
+export interface Step {
+  /** Milliseconds of the monotonic clock. */
+  readonly now: number;
+  /** In [0, 1), drawn by the caller. */
+  readonly roll: number;
+  readonly out: Order[];
+}
+
+/** A deadline that is none. */
+export const NEVER = Number.POSITIVE_INFINITY;

@@ -1,0 +1,104 @@
+/** From `hello` to `welcome`: who is it, is there room, which link counts. */
+import { HoldfastError } from '../protocol/errors.js';
+import { type Hello, ME, type Terms, type Welcome } from '../protocol/frame.js';
+import type { Core } from './core.js';
+import type { Abort } from './deadline.js';
+import { type Identity, identify } from './identity.js';
+import type { Seat } from './seat.js';
+import type { Seats } from './seats.js';
+import type { WireRequest } from './wire.js';
+
+export interface Admission {
+  readonly hello: Hello;
+  readonly request: WireRequest;
+  readonly abort: Abort;
+  readonly connectionId: string;
+  /** The connection was closed, or the hub leaves: nothing more is to be done. */
+  readonly isOver: () => boolean;
+}
+
+export interface Admitted {
+  readonly seat: Seat;
+  readonly identity: Identity;
+  readonly welcome: Welcome;
+}
+
+/**
+ * Undefined where the connection went away meanwhile.
+ * @throws HoldfastError that refuses the connection.
+ */
+export async function admit(
+  core: Core,
+  seats: Seats,
+  admission: Admission,
+): Promise<Admitted | undefined> {
+  const { hello, request, abort, isOver } = admission;
+  const { clientId, link, auth } = hello;
+  const identity = await identify(core, { auth, clientId, request, abort });
+  if (isOver()) return undefined;
+  const seat = seats.of(identity.key, clientId);
+  try {
+    // Asked before the journal too: a refused client should not leave its mark there.
+    refuseOverLimit(core, seats, seat);
+    const linked = await core.journal.link(seat.key, link);
+    if (!linked.accepted || link < seat.link) throw superseded(link);
+    if (!isOver() && !seats.isFull(seat)) {
+      return { seat, identity, welcome: welcomeOf(core, admission, { identity, ...linked }) };
+    }
+    core.journal.unlink(seat.key, link);
+    if (!isOver()) refuseOverLimit(core, seats, seat);
+  } catch (error) {
+    seats.emptied(seat);
+    throw error;
+  }
+  seats.emptied(seat);
+  return undefined;
+}
+
+function welcomeOf(
+  core: Core,
+  { connectionId }: Admission,
+  { identity, session }: { identity: Identity; session: string },
+): Welcome {
+  const welcome: Welcome = {
+    kind: 'welcome',
+    connectionId,
+    session,
+    terms: termsOf(core, identity.expiresIn),
+  };
+  if (identity.isNamed) welcome.user = identity.key;
+  return welcome;
+}
+
+function termsOf(core: Core, expiresIn: number | undefined): Terms {
+  const { heartbeat, limits, journal, retrySpread } = core.settings;
+  const terms: Terms = {
+    heartbeat,
+    maxMessageSize: limits.maxMessageSize,
+    messagesPerSecond: limits.messagesPerSecond,
+    maxRooms: limits.roomsPerConnection,
+    replayWindow: journal.replayWindow,
+    requestWindow: journal.requestWindow,
+    retrySpread,
+  };
+  if (expiresIn !== undefined) terms.authExpiresIn = expiresIn;
+  return terms;
+}
+
+function refuseOverLimit(core: Core, seats: Seats, seat: Seat): void {
+  if (!seats.isFull(seat)) return;
+  throw new HoldfastError(
+    'TOO_MANY_CONNECTIONS',
+    `This user has ${core.settings.limits.connectionsPerUser} clients connected, the limit. Close one first.`,
+  );
+}
+
+function superseded(link: number): HoldfastError {
+  return new HoldfastError('SUPERSEDED', `Link ${link} is older than one that is served already.`);
+}
+
+/** The rooms a hello asks for, its own first: joined whether it is named or not. */
+export function wishesOf({ rooms }: Hello) {
+  const own = rooms.find((wish) => wish.room === ME) ?? { room: ME };
+  return [own, ...rooms.filter((wish) => wish.room !== ME)];
+}

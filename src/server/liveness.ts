@@ -1,0 +1,45 @@
+/** Whether somebody is there: silence is asked about once, then believed. No timer and no clock per message. */
+
+export interface Heartbeat {
+  readonly interval: number;
+  readonly timeout: number;
+}
+
+export class Liveness {
+  readonly #heartbeat: Heartbeat;
+  #heard = false;
+  #heardAt: number;
+  #askedAt: number | undefined;
+  #buffered = 0;
+
+  constructor(heartbeat: Heartbeat, now: number) {
+    this.#heartbeat = heartbeat;
+    this.#heardAt = now;
+  }
+
+  /** Anything arrived. Its time is that of the next look: exact enough, and free. */
+  heard(): void {
+    this.#heard = true;
+  }
+
+  /** When life was last seen. */
+  get heardAt(): number {
+    return this.#heardAt;
+  }
+
+  look(now: number, bufferedAmount: number): 'alive' | 'ask' | 'dead' {
+    // A falling buffer is somebody who reads, however slowly.
+    if (this.#heard || bufferedAmount < this.#buffered) {
+      this.#heardAt = now;
+      this.#askedAt = undefined;
+    }
+    this.#heard = false;
+    this.#buffered = bufferedAmount;
+    if (this.#askedAt !== undefined) {
+      return now - this.#askedAt >= this.#heartbeat.timeout ? 'dead' : 'alive';
+    }
+    if (now - this.#heardAt < this.#heartbeat.interval) return 'alive';
+    this.#askedAt = now;
+    return 'ask';
+  }
+}

@@ -1,0 +1,118 @@
+/** What one client asked and was answered: claims and responses, bounded, under one session id. */
+import type { Claim, Claimed } from './journal.js';
+
+export interface MemoryBounds {
+  readonly maxRequests: number;
+  readonly maxResponseBytes: number;
+}
+
+type Entry =
+  | { readonly state: 'running'; readonly node: string }
+  | { readonly state: 'settled'; response: string | undefined; readonly at: number };
+
+export class RequestMemory {
+  session: string;
+  /** The highest link that was welcomed. */
+  link = -1;
+  /** The node that serves it; undefined once it has ended. */
+  node: string | undefined;
+  readonly #bounds: MemoryBounds;
+  readonly #id: () => string;
+  /** In the order of settling, running ones where they were claimed. */
+  readonly #entries = new Map<string, Entry>();
+  /** The requests whose response is still kept, oldest first. */
+  readonly #responses = new Map<string, number>();
+  #bytes = 0;
+  #running = 0;
+
+  constructor(id: () => string, bounds: MemoryBounds) {
+    this.#id = id;
+    this.#bounds = bounds;
+    this.session = id();
+  }
+
+  /** Something runs: the memory must not be forgotten. */
+  get busy(): boolean {
+    return this.#running > 0;
+  }
+
+  claim(claim: Claim, node: string, isAlive: (node: string) => boolean): Claimed {
+    if (claim.link < this.link) return { state: 'fenced' };
+    const entry = this.#entries.get(claim.requestId);
+    if (entry?.state === 'settled') return { state: 'settled', response: entry.response };
+    if (entry !== undefined) {
+      if (entry.node === node || isAlive(entry.node)) return { state: 'running', node: entry.node };
+      if (!claim.rerunnable) {
+        this.#entries.set(claim.requestId, { state: 'running', node });
+        return { state: 'orphaned' };
+      }
+      this.#running--;
+    }
+    this.#entries.set(claim.requestId, { state: 'running', node });
+    this.#running++;
+    return { state: 'claimed' };
+  }
+
+  owns(requestId: string, node: string): boolean {
+    const entry = this.#entries.get(requestId);
+    return entry?.state === 'running' && entry.node === node;
+  }
+
+  release(requestId: string): void {
+    if (this.#entries.get(requestId)?.state !== 'running') return;
+    this.#entries.delete(requestId);
+    this.#running--;
+  }
+
+  settle(requestId: string, response: string, now: number): void {
+    this.release(requestId);
+    this.#entries.set(requestId, { state: 'settled', response, at: now });
+    this.#responses.set(requestId, response.length);
+    this.#bytes += response.length;
+    this.#bound();
+  }
+
+  /** A repeat was answered: the client may not have had the first answer. */
+  touch(requestId: string, now: number): void {
+    const entry = this.#entries.get(requestId);
+    if (entry?.state !== 'settled') return;
+    this.#entries.delete(requestId);
+    this.#entries.set(requestId, { ...entry, at: now });
+  }
+
+  forget(before: number): void {
+    for (const [requestId, entry] of this.#entries) {
+      if (entry.state === 'running') continue;
+      if (entry.at >= before) return;
+      this.#drop(requestId);
+    }
+  }
+
+  #bound(): void {
+    const { maxRequests, maxResponseBytes } = this.#bounds;
+    for (const [requestId, size] of this.#responses) {
+      if (this.#bytes <= maxResponseBytes || this.#responses.size === 1) break;
+      // Its id stays: a repeat is told that it ran, and does not run again.
+      this.#responses.delete(requestId);
+      this.#bytes -= size;
+      const entry = this.#entries.get(requestId);
+      if (entry?.state === 'settled') entry.response = undefined;
+    }
+    if (this.#entries.size - this.#running > maxRequests) this.#forgetOldest(maxRequests / 2);
+  }
+
+  /** Many at once, so that the session does not change with every request from here on. */
+  #forgetOldest(keep: number): void {
+    this.session = this.#id();
+    for (const [requestId, entry] of this.#entries) {
+      if (this.#entries.size - this.#running <= keep) return;
+      if (entry.state === 'settled') this.#drop(requestId);
+    }
+  }
+
+  #drop(requestId: string): void {
+    this.#entries.delete(requestId);
+    this.#bytes -= this.#responses.get(requestId) ?? 0;
+    this.#responses.delete(requestId);
+  }
+}

@@ -1,0 +1,125 @@
+/**
+ * One client of one user, as this hub serves it: whichever link is its newest, and the requests that
+ * run for it, which outlive links.
+ */
+import { Line } from './line.js';
+
+/** A link, as its seat sees it. */
+export interface Served {
+  readonly id: string;
+  readonly transport: string;
+  readonly user: unknown;
+  write(text: string): void;
+  /** A newer link was welcomed. */
+  supersede(): void;
+}
+
+export interface PendingRequest {
+  readonly requestId: string;
+  readonly type: string;
+  readonly payload: unknown;
+  readonly room: string | undefined;
+  readonly connection: { readonly id: string; readonly transport: string };
+  readonly user: unknown;
+  /** The newest link it came on: a repeat raises it. */
+  link: number;
+}
+
+/** What a seat leaves to its hub. */
+export interface SeatHost {
+  /** Must not reject. */
+  answer(seat: Seat, request: PendingRequest): Promise<void>;
+  /** No link, and nothing runs. */
+  emptied(seat: Seat): void;
+}
+
+export class Seat {
+  /** The journal's name of the client. */
+  readonly key: string;
+  readonly userKey: string;
+  readonly #host: SeatHost;
+  readonly #lines = new Map<string, Line<PendingRequest>>();
+  readonly #pending = new Map<string, PendingRequest>();
+  #peer: Served | undefined;
+  #link = -1;
+  /** Something was asked since the journal was last told to forget. */
+  hasAsked = false;
+
+  constructor(who: { readonly userKey: string; readonly clientId: string }, host: SeatHost) {
+    this.userKey = who.userKey;
+    this.key = clientKey(who.userKey, who.clientId);
+    this.#host = host;
+  }
+
+  get peer(): Served | undefined {
+    return this.#peer;
+  }
+
+  /** The highest link that was served. */
+  get link(): number {
+    return this.#link;
+  }
+
+  get pending(): number {
+    return this.#pending.size;
+  }
+
+  get isIdle(): boolean {
+    return this.#peer === undefined && this.#pending.size === 0;
+  }
+
+  take(peer: Served, link: number): void {
+    const old = this.#peer;
+    this.#peer = peer;
+    this.#link = link;
+    if (old !== peer) old?.supersede();
+  }
+
+  /** The link has ended; a newer one is not touched. */
+  leave(peer: Served): void {
+    if (this.#peer !== peer) return;
+    this.#peer = undefined;
+    if (this.isIdle) this.#host.emptied(this);
+  }
+
+  /** Answers on the newest link; where there is none, the memory keeps the answer. */
+  answer(text: string): void {
+    this.#peer?.write(text);
+  }
+
+  has(requestId: string): boolean {
+    return this.#pending.has(requestId);
+  }
+
+  /** A repeat of a request that waits or runs keeps its place and waits for its answer. */
+  ask(request: PendingRequest): void {
+    this.hasAsked = true;
+    const known = this.#pending.get(request.requestId);
+    if (known !== undefined) {
+      known.link = request.link;
+      return;
+    }
+    this.#pending.set(request.requestId, request);
+    this.#line(request.room ?? '').add(request);
+  }
+
+  #line(room: string): Line<PendingRequest> {
+    let line = this.#lines.get(room);
+    if (line === undefined) {
+      const made = new Line<PendingRequest>(async (request) => {
+        await this.#host.answer(this, request);
+        this.#pending.delete(request.requestId);
+        if (made.length === 0) this.#lines.delete(room);
+        if (this.isIdle) this.#host.emptied(this);
+      });
+      this.#lines.set(room, made);
+      line = made;
+    }
+    return line;
+  }
+}
+
+/** Names a client in the journal. The length in front keeps two pairs from having one name. */
+export function clientKey(userKey: string, clientId: string): string {
+  return `${userKey.length}:${userKey}:${clientId}`;
+}

@@ -1,0 +1,58 @@
+/** The clients of a hub, by name and by user. */
+import type { Core } from './core.js';
+import type { Requests } from './requests.js';
+import { clientKey, type PendingRequest, Seat, type SeatHost } from './seat.js';
+
+export class Seats implements SeatHost {
+  readonly #requests: Requests;
+  readonly #core: Core;
+  readonly #seats = new Map<string, Seat>();
+  readonly #users = new Map<string, Set<Seat>>();
+
+  constructor(core: Core, requests: Requests) {
+    this.#core = core;
+    this.#requests = requests;
+  }
+
+  of(userKey: string, clientId: string): Seat {
+    const key = clientKey(userKey, clientId);
+    let seat = this.#seats.get(key);
+    if (seat !== undefined) return seat;
+    seat = new Seat({ userKey, clientId }, this);
+    this.#seats.set(key, seat);
+    const others = this.#users.get(userKey);
+    if (others === undefined) this.#users.set(userKey, new Set([seat]));
+    else others.add(seat);
+    return seat;
+  }
+
+  get(key: string): Seat | undefined {
+    return this.#seats.get(key);
+  }
+
+  ofUser(userKey: string): Seat[] {
+    return [...(this.#users.get(userKey) ?? [])];
+  }
+
+  /** Whether one more client of this user is too many; a client that comes back is not one more. */
+  isFull(seat: Seat): boolean {
+    const { connectionsPerUser } = this.#core.settings.limits;
+    let others = 0;
+    for (const other of this.#users.get(seat.userKey) ?? []) {
+      if (other !== seat && other.peer !== undefined) others++;
+    }
+    return others >= connectionsPerUser;
+  }
+
+  answer(seat: Seat, request: PendingRequest): Promise<void> {
+    return this.#requests.answer(seat, request);
+  }
+
+  emptied(seat: Seat): void {
+    if (!seat.isIdle) return;
+    this.#seats.delete(seat.key);
+    const others = this.#users.get(seat.userKey);
+    others?.delete(seat);
+    if (others?.size === 0) this.#users.delete(seat.userKey);
+  }
+}

@@ -1,0 +1,29 @@
+/** `holdfast/testing`: everything a test needs in place of time, chance and a network. */
+export { ids, seededDice } from './dice.js';
+export type { Direction, EachWay, Faults, FrameTest, PassingFrame } from './memory-faults.js';
+export type { Accept } from './memory-link.js';
+export {
+  type FaultControls,
+  type MemoryLink,
+  type MemoryNetwork,
+  type MemoryNetworkOptions,
+  type MemoryTransportOptions,
+  memoryNetwork,
+  type NetworkClock,
+} from './memory-network.js';
+export {
+  type Recordable,
+  type RecordedGap,
+  type RecordedMeta,
+  type Recorder,
+  recorder,
+  type Sighting,
+} from './recorder.js';
+export type { ScriptedLink } from './scripted-link.js';
+export { type ScriptedServer, scriptedServer } from './scripted-server.js';
+export {
+  VIRTUAL_EPOCH,
+  type VirtualClock,
+  type VirtualDevice,
+  virtualClock,
+} from './virtual-clock.js';

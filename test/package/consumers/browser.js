@@ -1,0 +1,11 @@
+/** A page: asks the hub to shout. */
+import { createClient } from 'holdfast';
+import { webSocket } from 'holdfast/websocket';
+
+globalThis.shout = async (url, text) => {
+  const client = createClient({ transport: webSocket(url) });
+  client.connect();
+  const answer = await client.request('text:shout', text);
+  client.close();
+  return answer;
+};

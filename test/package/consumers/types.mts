@@ -1,0 +1,42 @@
+/** What a TypeScript application sees; compiled as ES module and as CommonJS. */
+import { type ConnectionState, createClient, defineContract, HoldfastError } from 'holdfast';
+import { createHub } from 'holdfast/server';
+import { virtualClock } from 'holdfast/testing';
+import { webSocket } from 'holdfast/websocket';
+import * as z from 'zod';
+
+const chat = defineContract({
+  requests: {
+    'message:send': {
+      payload: z.object({ text: z.string() }),
+      data: z.object({ id: z.string() }),
+    },
+  },
+  events: { 'message:received': z.object({ text: z.string() }) },
+});
+
+const client = createClient({ contract: chat, transport: webSocket('wss://chat.example.com') });
+client.onState((state: ConnectionState) => state.status === 'connected');
+client.on('message:received', (message) => message.text.trim());
+// @ts-expect-error The contract has no such event.
+client.on('message:lost', () => {});
+// @ts-expect-error The text of a message is a string.
+client.on('message:received', (message) => message.text.toFixed());
+
+export async function send(text: string): Promise<string> {
+  // @ts-expect-error The contract has no such request.
+  await client.request('message:burn', {});
+  // @ts-expect-error A text is needed.
+  await client.request('message:send', {});
+  const { id } = await client.request('message:send', { text }, { room: 'lobby' });
+  return id;
+}
+
+export const hub = createHub({
+  contract: chat,
+  authenticate: () => ({ user: 'ann' }),
+  authorizeRoom: () => true,
+  handlers: { 'message:send': ({ text }) => ({ id: text.trim() }) },
+});
+
+export const rest: [string, unknown] = [new HoldfastError('EMPTY', '').code, virtualClock];
