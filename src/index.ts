@@ -1,17 +1,8 @@
 /** holdfast: realtime connections that hold. */
-export {
-  Client,
-  createClient,
-  type Delivered,
-  type EventInfo,
-  type Listener,
-  type Metrics,
-  type Pending,
-  type RequestOptions,
-  type SendOptions,
-  type StreamOptions,
-} from './client/client.js';
+export type { Delivered, EventInfo, Listener, StreamOptions } from './client/audience.js';
+export { Client, createClient, type Pending } from './client/client.js';
 export type { Environment, LifecycleSignal } from './client/environment.js';
+export type { Metrics } from './client/metrics.js';
 export {
   type ClientOptions,
   defaults,
@@ -21,6 +12,7 @@ export {
   type OutboxOptions,
   type ReconnectOptions,
 } from './client/options.js';
+export type { RequestOptions, SendOptions } from './client/outgoing.js';
 export type { Room } from './client/room.js';
 export type { TraceEntry } from './client/trace.js';
 export type { Link, LinkEvents, Transport } from './client/transport.js';
@@ -35,6 +27,14 @@ export {
   type AnyContract,
   type Contract,
   defineContract,
+  type EventPayload,
+  type EventType,
+  type MessageInput,
+  type MessageType,
+  type RequestInput,
+  type RequestType,
+  type ResponseData,
   type StandardSchema,
 } from './protocol/contract.js';
 export { type ErrorCategory, type ErrorCode, HoldfastError } from './protocol/errors.js';
+export type { ClientFrame, Event, Garbled, Hello, ServerFrame } from './protocol/frame.js';

@@ -1,17 +1,18 @@
 /** Carries the machine's orders out. Holds handles only: links, the timer, open promises; decides nothing. */
-import { LONGEST_TIMER } from '../lib/clock.js';
-import { type Deferred, deferred } from '../lib/deferred.js';
-import type { Fact } from '../machine/fact.js';
+import type { Ask, Fact } from '../machine/fact.js';
 import type { CredentialReason, Order, Outgoing } from '../machine/order.js';
+import type { RoomState } from '../machine/rooms.js';
 import type { Session } from '../machine/session.js';
 import type { ConnectionState } from '../machine/status.js';
 import type { Wire } from '../protocol/codec.js';
 import { HoldfastError } from '../protocol/errors.js';
 import type { Event } from '../protocol/frame.js';
+import { Alarm } from './alarm.js';
 import type { Environment, LifecycleSignal } from './environment.js';
 import type { GapNotice } from './options.js';
 import type { TraceEntry } from './trace.js';
 import type { Link, Transport } from './transport.js';
+import { Waiters } from './waiters.js';
 
 export interface DriverParts {
   session: Session;
@@ -26,16 +27,14 @@ export interface DriverParts {
   report: (error: unknown) => void;
 }
 
-/** A timer so late says that the device slept: what arrived meanwhile is read first. */
-const LATE = 1_000;
-
 export class Driver {
   readonly #parts: DriverParts;
   readonly #links = new Map<number, Link>();
-  readonly #responses = new Map<string, Deferred<unknown>>();
-  readonly #joins = new Map<number, Deferred<void>>();
-  #connects: Deferred<void>[] = [];
-  #drains: Deferred<void>[] = [];
+  readonly #responses = new Waiters<string>();
+  readonly #joins = new Waiters<number>();
+  readonly #connects = new Waiters<number>();
+  readonly #drains = new Waiters<number>();
+  readonly #alarm: Alarm;
   readonly #healing = new Map<number, AbortController>();
   #asking: AbortController | null = null;
   #stopLifecycle: (() => void) | null = null;
@@ -46,13 +45,15 @@ export class Driver {
   /** The time of this tick: one clock read for all that happens in it. */
   #now: number | null = null;
   #ticking = false;
-  #timer: { at: number; cancel: () => void } | null = null;
   #told: ConnectionState | null = null;
   /** Hears every fact and every order; set while somebody listens. */
   trace: ((entry: TraceEntry) => void) | null = null;
 
   constructor(parts: DriverParts) {
     this.#parts = parts;
+    this.#alarm = new Alarm(parts.environment.clock, () =>
+      this.dispatch({ fact: 'timeUp', buffered: this.#buffered() }),
+    );
   }
 
   get state(): ConnectionState {
@@ -67,46 +68,54 @@ export class Driver {
     this.#beginTick();
   }
 
-  connect(): Promise<void> {
-    const waiter = deferred<void>();
-    this.#connects.push(waiter);
+  connect(): { call: number; connected: Promise<unknown> } {
+    const call = ++this.#calls;
+    const { promise } = this.#connects.add(call);
     this.#listenToDevice();
     this.dispatch({ fact: 'connectAsked' });
-    return waiter.promise;
+    return { call, connected: promise };
   }
 
-  expectResponse(requestId: string): Promise<unknown> {
-    const waiter = deferred<unknown>();
-    this.#responses.set(requestId, waiter);
-    return waiter.promise;
+  /** Ends the wait for a connection; the connecting goes on. */
+  abortConnect(call: number, error: HoldfastError): void {
+    this.#connects.reject(call, error);
+  }
+
+  reconnect(): void {
+    this.#listenToDevice();
+    this.dispatch({ fact: 'reconnectAsked' });
+  }
+
+  request(request: Ask): Promise<unknown> {
+    const { promise } = this.#responses.add(request.requestId);
+    this.dispatch({ fact: 'asked', request });
+    return promise;
+  }
+
+  roomState(room: string): RoomState {
+    return this.#parts.session.roomState(room);
   }
 
   response(requestId: string): Promise<unknown> | undefined {
-    return this.#responses.get(requestId)?.promise;
+    return this.#responses.get(requestId);
   }
 
-  join(room: string, since: string | undefined): { call: number; joined: Promise<void> } {
+  join(room: string, since: string | undefined): { call: number; joined: Promise<unknown> } {
     const call = ++this.#calls;
-    const waiter = deferred<void>();
-    this.#joins.set(call, waiter);
+    const { promise } = this.#joins.add(call);
     this.dispatch({ fact: 'joinAsked', room, since, call });
-    return { call, joined: waiter.promise };
+    return { call, joined: promise };
   }
 
   /** Gives a join up before its answer. */
   abortJoin(room: string, call: number, error: HoldfastError): void {
-    const waiter = this.#joins.get(call);
-    if (waiter === undefined) return;
-    this.#joins.delete(call);
-    waiter.reject(error);
-    this.dispatch({ fact: 'joinAborted', room, call });
+    if (this.#joins.reject(call, error)) this.dispatch({ fact: 'joinAborted', room, call });
   }
 
-  drained(): Promise<void> {
-    const waiter = deferred<void>();
-    this.#drains.push(waiter);
+  drained(): Promise<unknown> {
+    const { promise } = this.#drains.add(++this.#calls);
     this.#beginTick();
-    return waiter.promise;
+    return promise;
   }
 
   #step(fact: Fact): void {
@@ -136,12 +145,10 @@ export class Driver {
         this.#links.get(order.link)?.send(this.#encode(order.frames));
         break;
       case 'settle':
-        this.#responses.get(order.requestId)?.resolve(order.data);
-        this.#responses.delete(order.requestId);
+        this.#responses.resolve(order.requestId, order.data);
         break;
       case 'reject':
-        this.#responses.get(order.requestId)?.reject(order.error);
-        this.#responses.delete(order.requestId);
+        this.#responses.reject(order.requestId, order.error);
         break;
       case 'askCredentials':
         this.#askCredentials(order.ask, order.reason);
@@ -165,10 +172,10 @@ export class Driver {
         this.#healing.delete(order.run);
         break;
       case 'answerJoins':
-        for (const call of order.calls) this.#answerJoin(call, order.error);
+        answer(this.#joins, order.calls, order.error);
         break;
       case 'answerConnects':
-        this.#answerConnects(order.error);
+        answer(this.#connects, this.#connects.keys(), order.error);
         break;
       case 'report':
         this.#parts.report(order.error);
@@ -250,22 +257,6 @@ export class Driver {
     );
   }
 
-  #answerJoin(call: number, error: HoldfastError | null): void {
-    const waiter = this.#joins.get(call);
-    this.#joins.delete(call);
-    if (error === null) waiter?.resolve();
-    else waiter?.reject(error);
-  }
-
-  #answerConnects(error: HoldfastError | null): void {
-    const waiters = this.#connects;
-    this.#connects = [];
-    for (const waiter of waiters) {
-      if (error === null) waiter.resolve();
-      else waiter.reject(error);
-    }
-  }
-
   #beginTick(): void {
     if (this.#ticking) return;
     this.#ticking = true;
@@ -277,8 +268,8 @@ export class Driver {
     this.#step({ fact: 'tickEnded', buffered: this.#buffered() });
     this.#run();
     this.#ticking = false;
-    this.#answerDrains();
-    this.#setTimer();
+    if (this.#parts.session.isDrained) answer(this.#drains, this.#drains.keys(), null);
+    this.#alarm.set(this.#parts.session.deadline, this.#now ?? 0);
     this.#now = null;
     this.#tell();
   }
@@ -289,43 +280,6 @@ export class Driver {
     this.#told = state;
     if (state.status === 'closed' || state.status === 'disconnected') this.#ignoreDevice();
     this.#parts.notify(state);
-  }
-
-  #answerDrains(): void {
-    if (this.#drains.length === 0 || !this.#parts.session.isDrained) return;
-    for (const waiter of this.#drains) waiter.resolve();
-    this.#drains = [];
-  }
-
-  /** One timer for everything. One that is too early is left: moving it costs more than a vain look. */
-  #setTimer(): void {
-    const { session, environment } = this.#parts;
-    const { deadline } = session;
-    if (deadline === Number.POSITIVE_INFINITY) {
-      this.#timer?.cancel();
-      this.#timer = null;
-      return;
-    }
-    if (this.#timer !== null && this.#timer.at <= deadline) return;
-    this.#timer?.cancel();
-    const wait = Math.ceil(deadline - (this.#now ?? environment.clock.now()));
-    this.#arm(Math.min(Math.max(wait, 0), LONGEST_TIMER), deadline);
-  }
-
-  #arm(wait: number, at: number): void {
-    const cancel = this.#parts.environment.clock.after(wait, () => this.#timeUp(at));
-    this.#timer = { at, cancel };
-  }
-
-  #timeUp(at: number): void {
-    const { clock } = this.#parts.environment;
-    const now = clock.now();
-    if (now > at + LATE) {
-      this.#arm(0, now);
-      return;
-    }
-    this.#timer = null;
-    this.dispatch({ fact: 'timeUp', buffered: this.#buffered() });
   }
 
   #buffered(): number {
@@ -348,6 +302,20 @@ export class Driver {
     else if (signal === 'hidden') this.dispatch({ fact: 'hid' });
     else if (signal === 'suspended') this.dispatch({ fact: 'suspended' });
     else this.dispatch({ fact: 'woke', buffered });
+  }
+}
+
+/** What says no more than that it is done. One that nobody awaits does not end a process by its rejection. */
+export function settled(promise: Promise<unknown>): Promise<void> {
+  const done = promise.then(() => {});
+  done.catch(() => {});
+  return done;
+}
+
+function answer(waiters: Waiters<number>, calls: number[], error: HoldfastError | null): void {
+  for (const call of calls) {
+    if (error === null) waiters.resolve(call);
+    else waiters.reject(call, error);
   }
 }
 

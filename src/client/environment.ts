@@ -42,7 +42,8 @@ export const platformEnvironment: Environment = Object.freeze({
  * Nothing to hear where there is no page (Node, most workers).
  */
 function listenToPage(listener: (signal: LifecycleSignal) => void): () => void {
-  const { addEventListener, document } = globalThis as Partial<typeof globalThis>;
+  const page: Partial<typeof globalThis> = globalThis;
+  const { addEventListener, document } = page;
   if (typeof addEventListener !== 'function') return () => {};
   const ends: (() => void)[] = [];
   const on = (target: EventTarget, type: string, hear: (event: Event) => void) => {

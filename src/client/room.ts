@@ -1,101 +1,82 @@
 /** A handle on one room: the client's verbs, for this room alone. */
-import type { Emitter } from '../lib/emitter.js';
 import type { RoomState } from '../machine/rooms.js';
 import type {
   Contract,
-  EventPayload,
-  EventType,
   MessageInput,
   MessageType,
   RequestInput,
   RequestType,
   ResponseData,
 } from '../protocol/contract.js';
-import type {
-  Client,
-  Delivered,
-  EventInfo,
-  Listener,
-  RequestOptions,
-  SendOptions,
-  StreamOptions,
-} from './client.js';
-import type { Stream } from './stream.js';
+import type { Channel } from './audience.js';
+import { type Driver, settled } from './driver.js';
+import { Listening } from './listening.js';
+import { aborted, onAbort, type RequestOptions, type SendOptions } from './outgoing.js';
 
-/** What a handle needs of its client. */
-export interface RoomDoor {
-  state(): RoomState;
-  listeners(): Emitter<[unknown, EventInfo]>;
-  stream(type: string, options: StreamOptions): Stream<Delivered<unknown>>;
-  join(since: string | undefined, signal: AbortSignal | undefined): Promise<void>;
-  leave(): void;
+/** The part of a client that a room speaks through. */
+export interface Speaker<C extends Contract> {
+  request<T extends RequestType<C>>(
+    type: T,
+    payload: RequestInput<C, T>,
+    options: RequestOptions,
+  ): Promise<ResponseData<C, T>>;
+  send<T extends MessageType<C>>(type: T, payload: MessageInput<C, T>, options: SendOptions): void;
 }
 
-export class Room<C extends Contract> {
+export class Room<C extends Contract> extends Listening<C> {
   readonly name: string;
-  readonly #client: Client<C>;
-  readonly #door: RoomDoor;
+  protected readonly channel: Channel;
+  readonly #speaker: Speaker<C>;
+  readonly #driver: Driver;
 
-  constructor(client: Client<C>, door: RoomDoor, name: string) {
+  constructor(name: string, channel: Channel, speaker: Speaker<C>, driver: Driver) {
+    super();
     this.name = name;
-    this.#client = client;
-    this.#door = door;
+    this.channel = channel;
+    this.#speaker = speaker;
+    this.#driver = driver;
   }
 
   get state(): RoomState {
-    return this.#door.state();
+    return this.#driver.roomState(this.name);
   }
 
   /**
    * Wants the room, across every reconnect, until as many `leave()`s. Resolves joined and caught up.
-   * `since`: the last eventId the application has; without one it starts now, or where this client
-   * last stood.
+   * `since`: the last eventId the application has; without one it starts where this client last
+   * stood, or now.
    * @throws HoldfastError (as a rejection) where the server refuses; such a join does not count.
    */
-  join(options: { since?: string; signal?: AbortSignal } = {}): Promise<void> {
-    const joined = this.#door.join(options.since, options.signal);
-    joined.catch(() => {});
-    return joined;
+  join({ since, signal }: { since?: string; signal?: AbortSignal } = {}): Promise<void> {
+    const what = `Joining "${this.name}"`;
+    if (signal?.aborted) return Promise.reject(aborted(what, signal));
+    const { call, joined } = this.#driver.join(this.name, since);
+    if (signal !== undefined) {
+      onAbort(signal, joined, () => this.#driver.abortJoin(this.name, call, aborted(what, signal)));
+    }
+    return settled(joined);
   }
 
   /** One `join()` less; the last one forgets where this client stood. */
   leave(): void {
-    this.#door.leave();
+    this.#driver.dispatch({ fact: 'leaveAsked', room: this.name });
   }
 
-  on<T extends EventType<C>>(type: T, listener: Listener<EventPayload<C, T>>): () => void {
-    return this.#door.listeners().on(type, listener as Listener<unknown>);
-  }
-
-  once<T extends EventType<C>>(type: T, listener: Listener<EventPayload<C, T>>): () => void {
-    return this.#door.listeners().once(type, listener as Listener<unknown>);
-  }
-
-  off<T extends EventType<C>>(type: T, listener: Listener<EventPayload<C, T>>): void {
-    this.#door.listeners().off(type, listener as Listener<unknown>);
-  }
-
-  /** This room's events as an iterator. */
-  events<T extends EventType<C>>(
-    type: T,
-    options: StreamOptions = {},
-  ): AsyncIterableIterator<Delivered<EventPayload<C, T>>> {
-    return this.#door.stream(type, options) as Stream<Delivered<EventPayload<C, T>>>;
-  }
-
+  /** As on the client, for this room. */
   request<T extends RequestType<C>>(
     type: T,
     payload: RequestInput<C, T>,
     options: Omit<RequestOptions, 'room'> = {},
   ): Promise<ResponseData<C, T>> {
-    return this.#client.request(type, payload, { ...options, room: this.name });
+    return this.#speaker.request(type, payload, { ...options, room: this.name });
   }
 
+  /** As on the client, for this room. */
   send<T extends MessageType<C>>(
     type: T,
     payload: MessageInput<C, T>,
     options: Omit<SendOptions, 'room'> = {},
   ): void {
-    this.#client.send(type, payload, { ...options, room: this.name });
+    this.#speaker.send(type, payload, { ...options, room: this.name });
   }
 }

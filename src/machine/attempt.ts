@@ -1,9 +1,10 @@
-/** One try at a connection, and what its failure means. */
-import type { HoldfastError } from '../protocol/errors.js';
+/** One try at a connection, and where that leaves the session. */
+import { NEVER } from './step.js';
 
-/** Exactly one of these is pending while there is no connection, each with its own deadline. */
+/** While there is no connection exactly one of these is pending, each with its own deadline. */
 export type Attempt =
   | { readonly step: 'waiting'; readonly until: number }
+  /** Credentials keep their own deadline. */
   | { readonly step: 'asking' }
   | { readonly step: 'dialing'; readonly link: number; readonly until: number }
   | {
@@ -13,39 +14,23 @@ export type Attempt =
       readonly since: number;
     };
 
-/** Where a session is. `next` is the dial beside a link that said goodbye and still works. */
+/** Where a session is. `next` is the attempt beside a link that said goodbye and still works. */
 export type Phase =
   | { readonly name: 'idle' }
-  | { readonly name: 'trying'; readonly attempt: Attempt; readonly first: boolean }
-  | { readonly name: 'open'; readonly link: number; readonly next: Attempt | null }
+  | { readonly name: 'trying'; readonly next: Attempt; readonly first: boolean }
+  | { readonly name: 'open'; readonly next: Attempt | null; readonly link: number }
   | { readonly name: 'closed'; readonly final: boolean };
 
 /** The attempt under way, beside a link or without one. */
 export function attemptOf(phase: Phase): Attempt | null {
-  if (phase.name === 'trying') return phase.attempt;
-  return phase.name === 'open' ? phase.next : null;
+  return 'next' in phase ? phase.next : null;
 }
 
 export function linkOf(attempt: Attempt | null): number | null {
-  return attempt?.step === 'dialing' || attempt?.step === 'greeting' ? attempt.link : null;
+  return attempt !== null && 'link' in attempt ? attempt.link : null;
 }
 
-/** When the attempt is over by itself; credentials keep their own deadline. */
+/** When the attempt is over by itself. */
 export function deadlineOf(attempt: Attempt | null): number {
-  return attempt === null || attempt.step === 'asking' ? Number.POSITIVE_INFINITY : attempt.until;
-}
-
-/** A refusal that another attempt cannot change: close, and say which. */
-export function isPermanent(fault: HoldfastError): boolean {
-  if (fault.retryable) return false;
-  return (
-    fault.category === 'authentication' ||
-    fault.category === 'authorization' ||
-    fault.category === 'protocol'
-  );
-}
-
-/** The server was there and went, or cannot be reached: what a whole herd sees at once. */
-export function isHerdLoss(fault: HoldfastError): boolean {
-  return fault.code === 'CONNECTION_FAILED' && fault.details.own !== true;
+  return attempt !== null && 'until' in attempt ? attempt.until : NEVER;
 }

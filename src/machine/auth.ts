@@ -1,6 +1,5 @@
 /** When to ask for credentials, and what a refusal of them means. */
-import type { CredentialReason } from './order.js';
-import { NEVER } from './step.js';
+import { NEVER, type Step } from './step.js';
 
 export type Refusal =
   /** It concerned credentials that are no longer in use, or that are being renewed already. */
@@ -17,7 +16,7 @@ export type Refusal =
 export class Credentials {
   readonly #timeout: number;
   #asks = 0;
-  #asking: { ask: number; until: number; reason: CredentialReason } | null = null;
+  #asking: { ask: number; until: number } | null = null;
   #current: { auth: unknown; key: string; again: boolean } | null = null;
   #refusedKey: string | null = null;
   #serial = 0;
@@ -39,20 +38,16 @@ export class Credentials {
     return this.#serial;
   }
 
-  get asking(): boolean {
-    return this.#asking !== null;
-  }
-
   get deadline(): number {
     return Math.min(this.#asking?.until ?? NEVER, this.renewAt);
   }
 
-  /** Starts a question, or returns null where one is under way that will do. */
-  ask(now: number, reason: CredentialReason): { ask: number; reason: CredentialReason } | null {
+  /** Starts a question and returns its number, or null where one is under way that will do. */
+  ask(now: number): number | null {
     this.renewAt = NEVER;
     if (this.#asking !== null) return null;
-    this.#asking = { ask: ++this.#asks, until: now + this.#timeout, reason };
-    return this.#asking;
+    this.#asking = { ask: ++this.#asks, until: now + this.#timeout };
+    return this.#asks;
   }
 
   /** False for an answer that nobody waits for any more. */
@@ -90,9 +85,10 @@ export class Credentials {
    * The server's word on how long they hold. The next ones are asked for after 75–85 % of it, each
    * client at its own moment, so that a fleet that connected together does not renew together.
    */
-  holdFor(expiresIn: number | undefined, now: number, roll: number): void {
-    this.#expiresAt = expiresIn === undefined ? NEVER : now + expiresIn;
-    this.renewAt = expiresIn === undefined ? NEVER : now + expiresIn * (0.75 + 0.1 * roll);
+  holdFor(expiresIn: number | undefined, { now, roll }: Step): void {
+    const held = expiresIn ?? NEVER;
+    this.#expiresAt = now + held;
+    this.renewAt = now + held * (0.75 + 0.1 * roll);
   }
 
   /** A renewal failed or was refused: again after half of what is left, until nothing is. */

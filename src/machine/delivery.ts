@@ -166,8 +166,8 @@ export class Delivery {
     this.#inbox.healFailed(room, error, step);
   }
 
-  /** Returns whose credentials were refused, where that is why a request has no answer yet. */
-  response(response: Response, step: Step): { refused: number } | null {
+  /** Returns the serial of the credentials that were refused, where that is why there is no answer yet. */
+  response(response: Response, step: Step): number | null {
     return this.#outbox.answered(response, step.now, step.out);
   }
 

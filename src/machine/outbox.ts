@@ -5,6 +5,7 @@ import { HoldfastError } from '../protocol/errors.js';
 import type { Response } from '../protocol/frame.js';
 import type { Ask, Tell } from './fact.js';
 import type { Order } from './order.js';
+import { Pace } from './pace.js';
 import { NEVER } from './step.js';
 
 export interface OutboxLimits {
@@ -68,11 +69,8 @@ export class Outbox {
   #inFlight = 0;
   #backlog = 0;
   #terms: OutboxTerms;
-  #tokens = 0;
-  #refilledAt = 0;
   #due = NEVER;
-  #heldUntil = 0;
-  #rateAt = NEVER;
+  readonly #pace: Pace;
   /** Written when a link was closed for what it carried (1007, 1009): one of these is the culprit. */
   readonly #suspects = new Set<string>();
   #session: string | null = null;
@@ -81,6 +79,7 @@ export class Outbox {
   constructor(limits: OutboxLimits, terms: OutboxTerms) {
     this.#limits = limits;
     this.#terms = terms;
+    this.#pace = new Pace(terms.messagesPerSecond);
   }
 
   /** Requests without a response. */
@@ -108,9 +107,7 @@ export class Outbox {
   }
 
   get deadline(): number {
-    if (this.#line.length === 0) return this.#due;
-    const heldUntil = this.#heldUntil === 0 ? NEVER : this.#heldUntil;
-    return Math.min(this.#due, this.#rateAt, heldUntil);
+    return this.#line.length === 0 ? this.#due : Math.min(this.#due, this.#pace.deadline);
   }
 
   pending(): readonly (Ask & { readonly sent: boolean })[] {
@@ -162,19 +159,9 @@ export class Outbox {
   flush(now: number, room: number, serial: number): Wire[] {
     const wires: Wire[] = [];
     let budget = room;
-    this.#refill(now);
-    while (now >= this.#heldUntil) {
-      const next = this.#line.peek();
-      this.#blocked = next !== undefined && budget <= 0;
-      if (this.#blocked) break;
-      if (next === undefined || (next.kind === 'request' && this.#inFlight >= this.#flight()))
-        break;
-      if (next.kind === 'message' && this.#suspects.size > 0 && this.#inFlight > 0) break;
-      if (this.#tokens < 1) {
-        this.#rateAt = now + ((1 - this.#tokens) * 1_000) / this.#terms.messagesPerSecond;
-        break;
-      }
-      this.#tokens--;
+    for (let next = this.#line.peek(); next !== undefined; next = this.#line.peek()) {
+      this.#blocked = budget <= 0;
+      if (this.#blocked || !this.#mayWrite(next) || !this.#pace.take(now)) break;
       this.#line.shift();
       budget -= next.bytes;
       wires.push(next.wire);
@@ -184,10 +171,10 @@ export class Outbox {
     return wires;
   }
 
-  /** Returns `refused` where it was the credentials' fault, and whose: the caller renews them. */
-  answered(response: Response, now: number, out: Order[]): { refused: number } | null {
+  /** Returns the serial of the credentials where they were refused: the caller renews them. */
+  answered(response: Response, now: number, out: Order[]): number | null {
     const entry = this.#entries.get(response.requestId);
-    if (entry === undefined || !entry.sent) return null;
+    if (entry === undefined || entry.session === null) return null;
     if (response.success) {
       this.#forget(entry);
       out.push({ order: 'settle', requestId: entry.requestId, data: response.data });
@@ -196,10 +183,10 @@ export class Outbox {
     const error = HoldfastError.from(response.error);
     if (error.code === 'TOKEN_EXPIRED') {
       this.#retry(entry);
-      return { refused: entry.serial };
+      return entry.serial;
     }
     if (error.code === 'RATE_LIMITED') {
-      this.hold(Math.max(this.#heldUntil, now + (error.retryAfter ?? 1_000)));
+      this.#pace.holdLonger(now + (error.retryAfter ?? 1_000));
       this.#retry(entry);
     } else if (error.retryable && !entry.retried) {
       entry.retried = true;
@@ -210,16 +197,14 @@ export class Outbox {
 
   /** Nothing is written before `until`: the server asked for it, or credentials are being renewed. */
   hold(until: number): void {
-    this.#heldUntil = until;
+    this.#pace.hold(until);
   }
 
   /** A link is ready: what was written before comes first, in first order, then what never was. */
   resume(session: string | null, terms: OutboxTerms, now: number, out: Order[]): void {
     this.#session = session;
     this.#terms = terms;
-    this.#tokens = terms.messagesPerSecond;
-    this.#refilledAt = now;
-    this.#heldUntil = 0;
+    this.#pace.restart(terms.messagesPerSecond, now);
     this.#backlog = this.#entries.size;
     for (const entry of [...this.#entries.values()]) {
       entry.backlog = true;
@@ -241,7 +226,6 @@ export class Outbox {
         (entry.delivery === 'exactly-once' && this.#session !== null);
       if (!twice) this.#fail(entry, 'lost', out);
     }
-    this.#rateAt = NEVER;
   }
 
   /**
@@ -258,8 +242,7 @@ export class Outbox {
 
   /** Deadlines that have come: requests that waited too long for their write, or for their answer. */
   expire(now: number, out: Order[]): void {
-    if (now >= this.#rateAt) this.#rateAt = NEVER;
-    if (now >= this.#heldUntil) this.#heldUntil = 0;
+    this.#pace.timeUp(now);
     if (now < this.#due) return;
     this.#due = NEVER;
     for (const entry of [...this.#entries.values()]) {
@@ -302,6 +285,7 @@ export class Outbox {
   }
 
   #requeue(entry: Entry): void {
+    if (!entry.sent) return;
     entry.sent = false;
     entry.deadline = NEVER;
     this.#inFlight--;
@@ -322,15 +306,10 @@ export class Outbox {
     this.#bytes -= letter.bytes;
   }
 
-  #flight(): number {
-    return this.#suspects.size > 0 ? 1 : this.#limits.maxInFlight;
-  }
-
-  #refill(now: number): void {
-    const rate = this.#terms.messagesPerSecond;
-    const earned = now === this.#refilledAt ? 0 : ((now - this.#refilledAt) * rate) / 1_000;
-    this.#tokens = Math.min(rate, this.#tokens + earned);
-    this.#refilledAt = now;
+  /** While a culprit is looked for, one at a time, and no message beside it. */
+  #mayWrite(next: Entry | Letter): boolean {
+    if (this.#suspects.size > 0) return this.#inFlight === 0;
+    return next.kind === 'message' || this.#inFlight < this.#limits.maxInFlight;
   }
 
   /** What this server would answer with a close fails before it does harm. */

@@ -14,7 +14,7 @@ export interface Room {
   onLink: 'absent' | 'joining' | 'joined';
   answers: number;
   caughtUp: boolean;
-  /** A join that the server could not serve for now is asked again then. */
+  /** A join that the server could not serve for now is asked again then; 0: no need to wait. */
   retryAt: number;
   epoch: string | null;
   /** The last number received; -1 before the first verdict. */
@@ -54,8 +54,8 @@ export class Rooms {
   readonly #rooms = new Map<string, Room>();
   /** Those whose wish may differ from what the live link knows. */
   readonly #unsettled = new Set<Room>();
-  /** What the last `hello` asked for. */
-  #asked = new Set<string>();
+  /** What the last `hello` asked for, and from where. */
+  #asked = new Map<string, string | undefined>();
   /** Refused, and not asked for since. */
   readonly #refused = new Set<string>();
   #retryAt = NEVER;
@@ -89,8 +89,8 @@ export class Rooms {
     if (room.wanted === 0 && since !== undefined) {
       room.cursor = since;
       room.reposition = true;
-      // Left and joined again in one tick: the server still serves it, from elsewhere.
-      if (room.onLink === 'joined') room.onLink = 'absent';
+      // Left and joined again before the server had it all: it serves the room from elsewhere.
+      room.onLink = 'absent';
     }
     room.wanted++;
     room.calls.push(call);
@@ -116,7 +116,7 @@ export class Rooms {
       if (room.wanted > 0 && (room.name !== ME || room.cursor !== undefined))
         wishes.push(wish(room));
     }
-    this.#asked = new Set(wishes.map((one) => one.room));
+    this.#asked = new Map(wishes.map((one) => [one.room, one.since]));
     return wishes;
   }
 
@@ -124,11 +124,13 @@ export class Rooms {
   welcomed(): void {
     for (const room of this.#rooms.values()) {
       const asked = room.name === ME || this.#asked.has(room.name);
-      room.onLink = asked ? 'joining' : 'absent';
+      // The wish has moved since: it is asked again, and only that answer counts.
+      const moved = room.reposition && this.#asked.get(room.name) !== room.cursor;
+      room.onLink = asked && !moved ? 'joining' : 'absent';
       room.answers = asked ? 1 : 0;
       room.caughtUp = false;
       room.refilled = false;
-      room.retryAt = NEVER;
+      room.retryAt = 0;
       this.#unsettled.add(room);
     }
     this.#retryAt = NEVER;
@@ -169,7 +171,7 @@ export class Rooms {
     room.onLink = 'joining';
     room.answers++;
     room.caughtUp = false;
-    room.retryAt = NEVER;
+    room.retryAt = 0;
     return wish(room);
   }
 
@@ -192,8 +194,8 @@ export class Rooms {
     if (now < this.#retryAt) return;
     this.#retryAt = NEVER;
     for (const room of this.#rooms.values()) {
-      if (room.retryAt <= now) this.#unsettled.add(room);
-      else this.#retryAt = Math.min(this.#retryAt, room.retryAt);
+      if (room.retryAt > now) this.#retryAt = Math.min(this.#retryAt, room.retryAt);
+      else if (room.retryAt > 0) this.#unsettled.add(room);
     }
   }
 
@@ -244,7 +246,7 @@ function blank(name: string): Room {
     onLink: 'absent',
     answers: 0,
     caughtUp: false,
-    retryAt: NEVER,
+    retryAt: 0,
     epoch: null,
     seq: -1,
     cursor: undefined,

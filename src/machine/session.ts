@@ -11,7 +11,8 @@ import type { ConnectionState, Status } from './status.js';
 import type { Step } from './step.js';
 
 export interface SessionOptions extends LifecycleOptions {
-  clientId: string;
+  /** Asked once, when the first link opens: construction touches no source of chance. */
+  clientId: () => string;
   /** The transport's name, for the state. */
   transport: string;
   outbox: DeliveryLimits['outbox'];
@@ -26,6 +27,7 @@ export class Session {
   readonly #options: SessionOptions;
   readonly #delivery: Delivery;
   readonly #lifecycle: Lifecycle;
+  #clientId: string | null = null;
   #state: ConnectionState | null = null;
   readonly #lastConnected = new Moment();
   readonly #nextRetryAt = new Moment();
@@ -137,10 +139,11 @@ export class Session {
   hello(link: number): Hello {
     const { auth } = this.#lifecycle;
     const { session } = this.#delivery;
+    this.#clientId ??= this.#options.clientId();
     return {
       kind: 'hello',
       protocol: PROTOCOL,
-      clientId: this.#options.clientId,
+      clientId: this.#clientId,
       link,
       ...(auth === undefined ? {} : { auth }),
       ...(session === null ? {} : { session }),
@@ -210,8 +213,8 @@ export class Session {
         this.#delivery.event(frame, step);
         break;
       case 'response': {
-        const refusal = this.#delivery.response(frame, step);
-        if (refusal !== null) lifecycle.refused(refusal.refused, step);
+        const refused = this.#delivery.response(frame, step);
+        if (refused !== null) lifecycle.refused(refused, step);
         break;
       }
       case 'room':
@@ -297,5 +300,17 @@ class Moment {
 }
 
 function isSame(old: ConnectionState, next: ConnectionState): boolean {
-  return (Object.keys(next) as (keyof ConnectionState)[]).every((key) => old[key] === next[key]);
+  return fields.every((field) => old[field] === next[field]);
 }
+
+const fields = [
+  'status',
+  'synced',
+  'lastConnected',
+  'reconnectAttempts',
+  'nextRetryAt',
+  'latency',
+  'transport',
+  'queued',
+  'error',
+] as const satisfies readonly (keyof ConnectionState)[];

@@ -12,7 +12,6 @@ export interface Admission {
   readonly hello: Hello;
   readonly request: WireRequest;
   readonly abort: Abort;
-  readonly connectionId: string;
   /** The connection was closed, or the hub leaves: nothing more is to be done. */
   readonly isOver: () => boolean;
 }
@@ -43,7 +42,7 @@ export async function admit(
     const linked = await core.journal.link(seat.key, link);
     if (!linked.accepted || link < seat.link) throw superseded(link);
     if (!isOver() && !seats.isFull(seat)) {
-      return { seat, identity, welcome: welcomeOf(core, admission, { identity, ...linked }) };
+      return { seat, identity, welcome: welcomeOf(core, identity, linked.session) };
     }
     core.journal.unlink(seat.key, link);
     if (!isOver()) refuseOverLimit(core, seats, seat);
@@ -55,14 +54,10 @@ export async function admit(
   return undefined;
 }
 
-function welcomeOf(
-  core: Core,
-  { connectionId }: Admission,
-  { identity, session }: { identity: Identity; session: string },
-): Welcome {
+function welcomeOf(core: Core, identity: Identity, session: string): Welcome {
   const welcome: Welcome = {
     kind: 'welcome',
-    connectionId,
+    connectionId: core.settings.environment.id(),
     session,
     terms: termsOf(core, identity.expiresIn),
   };

@@ -17,7 +17,6 @@ export type JournalNews = Pick<JournalUser, 'settled' | 'linked' | 'told'>;
 export class Core {
   readonly settings: Settings;
   readonly clock: Clock;
-  readonly node: string;
   readonly journal: JournalNode;
   readonly writer: Writer;
   readonly feeds: Feeds;
@@ -28,9 +27,7 @@ export class Core {
     const { environment } = settings;
     this.settings = settings;
     this.clock = environment.clock;
-    this.node = environment.id();
     this.journal = settings.journal.open({
-      node: this.node,
       clock: this.clock,
       id: () => environment.id(),
       appended: (appended) => this.feeds.appended(appended),

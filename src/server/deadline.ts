@@ -5,6 +5,7 @@ import type { Clock } from '../lib/clock.js';
 export class Abort {
   #controller: AbortController | undefined;
   #reason: Error | undefined;
+  #listeners: Set<(reason: Error) => void> | undefined;
 
   get signal(): AbortSignal {
     if (this.#controller === undefined) {
@@ -22,6 +23,19 @@ export class Abort {
     if (this.#reason !== undefined) return;
     this.#reason = reason;
     this.#controller?.abort(reason);
+    for (const listener of this.#listeners ?? []) listener(reason);
+    this.#listeners = undefined;
+  }
+
+  /** Called at once where it is aborted already. Returns its undo. */
+  onAbort(listener: (reason: Error) => void): () => void {
+    if (this.#reason !== undefined) {
+      listener(this.#reason);
+      return () => {};
+    }
+    this.#listeners ??= new Set();
+    this.#listeners.add(listener);
+    return () => this.#listeners?.delete(listener);
   }
 }
 
@@ -36,26 +50,30 @@ export interface Deadline {
   readonly abort: Abort;
 }
 
-/** Runs it, and rejects with `DeadlinePassed` when it takes longer. What answers at once costs no timer. */
-export async function within<T>(deadline: Deadline, run: () => T | PromiseLike<T>): Promise<T> {
+/**
+ * Runs it, and rejects with `DeadlinePassed` when it takes longer, or with the reason it was aborted
+ * with. What answers at once costs no timer.
+ */
+export async function within<T>(
+  { clock, ms, abort }: Deadline,
+  run: () => T | PromiseLike<T>,
+): Promise<T> {
   const answer = run();
   if (!isThenable(answer)) return answer;
   return new Promise<T>((resolve, reject) => {
-    const cancel = deadline.clock.after(deadline.ms, () => {
-      const passed = new DeadlinePassed(`No answer within ${deadline.ms} ms.`);
-      deadline.abort.abort(passed);
-      reject(passed);
+    const cancel = clock.after(ms, () => {
+      abort.abort(new DeadlinePassed(`No answer within ${ms} ms.`));
     });
-    answer.then(
-      (value) => {
-        cancel();
-        resolve(value);
-      },
-      (error: unknown) => {
-        cancel();
-        reject(error);
-      },
-    );
+    const forget = abort.onAbort((reason) => {
+      cancel();
+      reject(reason);
+    });
+    const settle = () => {
+      cancel();
+      forget();
+    };
+    answer.then(resolve, reject);
+    answer.then(settle, settle);
   });
 }
 

@@ -1,6 +1,10 @@
 /** One room as this hub sees it: where its tail is, and who reads it. */
 import type { Appended, JournalNode, Position } from './journal.js';
-import type { Reader } from './reader.js';
+
+/** Whoever stands in the room. */
+export interface FeedReader {
+  appended(news: Appended): void;
+}
 
 export class Feeds {
   readonly journal: JournalNode;
@@ -42,7 +46,7 @@ export class Feed {
   readonly journal: JournalNode;
   /** Resolves once the tail is known. */
   readonly ready: Promise<void>;
-  readonly readers = new Set<Reader>();
+  readonly readers = new Set<FeedReader>();
   holders = 0;
   /** Undefined until the journal has answered. */
   tail: Position | undefined;

@@ -4,7 +4,7 @@ import { validate } from '../protocol/contract.js';
 import { HoldfastError } from '../protocol/errors.js';
 import type { ErrorBody } from '../protocol/frame.js';
 import type { Core } from './core.js';
-import { Abort, within } from './deadline.js';
+import { Abort, DeadlinePassed, within } from './deadline.js';
 import { errorBody, failure, isDeliberate, unauthorized } from './failure.js';
 import type { AuthorizeInput } from './options.js';
 import type { WireRequest } from './wire.js';
@@ -32,7 +32,8 @@ export async function identify(core: Core, credentials: Credentials): Promise<Id
     return await ask(core, credentials);
   } catch (error) {
     if (isDeliberate(error)) throw error;
-    if (!credentials.abort.aborted) core.report(error, 'authenticate');
+    const isOver = credentials.abort.aborted && !(error instanceof DeadlinePassed);
+    if (!isOver) core.report(error, 'authenticate');
     throw failure('SERVER_ERROR', 'The server could not check the credentials. Try again.', {
       retryable: true,
     });
@@ -65,14 +66,19 @@ async function ask(core: Core, { auth, clientId, request, abort }: Credentials):
   return { user, key: userKey(user), isNamed: true, expiresIn };
 }
 
-/** Undefined where the application allows it, else what to tell the client. */
+/**
+ * Undefined where the application allows it, else what to tell the client.
+ * @param parent ends the question when whoever asked is gone.
+ */
 export async function authorize(
   core: Core,
+  parent: Abort,
   who: Omit<AuthorizeInput<unknown>, 'signal'>,
 ): Promise<ErrorBody | undefined> {
   const { authorizeRoom, limits } = core.settings;
   if (authorizeRoom === undefined) return undefined;
   const abort = new Abort();
+  const forget = parent.onAbort((reason) => abort.abort(reason));
   const input = {
     ...who,
     get signal() {
@@ -86,8 +92,11 @@ export async function authorize(
     return errorBody(new HoldfastError('FORBIDDEN', `You may not ${verb} the room "${who.room}".`));
   } catch (error) {
     if (isDeliberate(error)) return errorBody(error);
+    if (parent.aborted) return serverError(true);
     core.report(error, `authorizeRoom for the room "${who.room}"`);
     return serverError(true);
+  } finally {
+    forget();
   }
 }
 

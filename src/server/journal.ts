@@ -74,13 +74,13 @@ export interface Claim {
 }
 
 /**
- * `settled` without a response: it ran, but its answer is no longer kept. `running`: `settled` will be
- * told, then ask again. `orphaned`: its node died. `fenced`: the client has a newer link.
+ * `settled` without a response: it ran, but its answer is no longer kept. `running`: on this node
+ * (`isHere`), or on another one, which will tell `settled`: then ask again. `orphaned`: its node died. `fenced`: the client has a newer link.
  */
 export type Claimed =
   | { readonly state: 'claimed' | 'fenced' | 'orphaned' }
   | { readonly state: 'settled'; readonly response: string | undefined }
-  | { readonly state: 'running'; readonly node: string };
+  | { readonly state: 'running'; readonly isHere: boolean };
 
 /** `session` names the client's request memory. Refused: a higher link has been seen. */
 export type Linked =
@@ -96,10 +96,8 @@ export interface Appended {
   readonly events: readonly StoredEvent[];
 }
 
-/** A hub, as its journal sees it. */
+/** A hub, as its journal sees it: one node of however many. The journal names its nodes itself. */
 export interface JournalUser {
-  /** Unique among all hubs that ever opened the journal; claims carry it. */
-  readonly node: string;
   readonly clock: Clock;
   id(): string;
   appended(news: Appended): void;

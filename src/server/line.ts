@@ -23,7 +23,7 @@ export class Line<T> {
     this.#waiting.push(item);
     if (this.#busy) return;
     this.#busy = true;
-    this.#run();
+    void this.#run();
   }
 
   async #run(): Promise<void> {

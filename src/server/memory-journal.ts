@@ -81,6 +81,7 @@ class MemoryStore implements MemoryJournal {
   #clock: Clock | undefined;
   #id: () => string = () => '';
   #sweptAt = 0;
+  #opened = 0;
 
   constructor(options: MemoryJournalOptions) {
     this.#bounds = checked(options);
@@ -92,8 +93,9 @@ class MemoryStore implements MemoryJournal {
   open(user: JournalUser): JournalNode {
     this.#clock ??= user.clock;
     this.#id = () => user.id();
-    const node = new MemoryNode(this, user);
-    this.nodes.set(user.node, node);
+    this.#opened++;
+    const node = new MemoryNode(this, `node-${this.#opened}`, user);
+    this.nodes.set(node.name, node);
     return node;
   }
 
@@ -195,6 +197,7 @@ class MemoryStore implements MemoryJournal {
 type News = Map<RoomLog, { readonly room: string; readonly events: StoredEvent[] }>;
 
 class MemoryNode implements JournalNode {
+  readonly name: string;
   readonly user: JournalUser;
   readonly #store: MemoryStore;
   readonly #followed = new Set<string>();
@@ -203,15 +206,16 @@ class MemoryNode implements JournalNode {
   readonly #claims = new Map<string, Set<string>>();
   #open = true;
 
-  constructor(store: MemoryStore, user: JournalUser) {
+  constructor(store: MemoryStore, name: string, user: JournalUser) {
     this.#store = store;
+    this.name = name;
     this.user = user;
   }
 
   async follow(name: string) {
     const room = this.#store.room(name);
     if (this.#open) {
-      room.followers.add(this.user.node);
+      room.followers.add(this.name);
       this.#followed.add(name);
     }
     room.usedAt = this.#store.now();
@@ -221,7 +225,7 @@ class MemoryNode implements JournalNode {
   unfollow(name: string): void {
     if (!this.#followed.delete(name)) return;
     const room = this.#store.room(name);
-    room.followers.delete(this.user.node);
+    room.followers.delete(this.name);
     room.usedAt = this.#store.now();
   }
 
@@ -259,7 +263,7 @@ class MemoryNode implements JournalNode {
 
   #settle({ client, requestId, response }: NonNullable<Write['settle']>): boolean {
     const memory = this.#store.known(client);
-    if (memory?.owns(requestId, this.user.node) !== true) return false;
+    if (memory?.owns(requestId, this.name) !== true) return false;
     if (response === undefined) memory.release(requestId);
     else memory.settle(requestId, response, this.#store.now());
     this.#ended(client, requestId);
@@ -271,7 +275,7 @@ class MemoryNode implements JournalNode {
     const client = this.#store.client(key);
     if (!this.#open || link < client.link) return { accepted: false, link: client.link };
     client.link = link;
-    client.node = this.user.node;
+    client.node = this.name;
     this.#links.set(key, link);
     this.#store.arrived(key);
     for (const other of this.#store.others(this)) other.user.linked(key, link);
@@ -282,7 +286,7 @@ class MemoryNode implements JournalNode {
     if (this.#links.get(key) !== link) return;
     this.#links.delete(key);
     const client = this.#store.known(key);
-    if (client?.link !== link || client.node !== this.user.node) return;
+    if (client?.link !== link || client.node !== this.name) return;
     client.node = undefined;
     this.#store.left(key);
   }
@@ -290,8 +294,7 @@ class MemoryNode implements JournalNode {
   async claim(claim: Claim): Promise<Claimed> {
     if (!this.#open) return { state: 'fenced' };
     const memory = this.#store.client(claim.client);
-    const { node } = this.user;
-    const claimed = memory.claim(claim, node, (name) => this.#store.nodes.has(name));
+    const claimed = memory.claim(claim, this.name, (name) => this.#store.nodes.has(name));
     if (claimed.state === 'settled') memory.touch(claim.requestId, this.#store.now());
     if (claimed.state === 'claimed' || claimed.state === 'orphaned') {
       const running = this.#claims.get(claim.client);
@@ -318,7 +321,7 @@ class MemoryNode implements JournalNode {
     for (const name of this.#followed) this.unfollow(name);
     for (const [key, link] of this.#links) this.unlink(key, link);
     this.#open = false;
-    this.#store.nodes.delete(this.user.node);
+    this.#store.nodes.delete(this.name);
     for (const [client, running] of this.#claims) {
       for (const requestId of running) {
         for (const other of this.#store.others(this)) other.user.settled(client, requestId);

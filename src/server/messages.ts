@@ -2,6 +2,7 @@
 import { validate } from '../protocol/contract.js';
 import { isReservedRoom, ME, type Message } from '../protocol/frame.js';
 import { type Core, schemaOf } from './core.js';
+import type { Abort } from './deadline.js';
 import { authorize } from './identity.js';
 import { Line } from './line.js';
 
@@ -18,9 +19,11 @@ export class Messages {
   readonly #core: Core;
   readonly #sender: Sender;
   readonly #lines = new Map<string, Line<Message>>();
+  readonly #abort: Abort;
 
-  constructor(core: Core, sender: Sender) {
+  constructor(core: Core, sender: Sender, abort: Abort) {
     this.#core = core;
+    this.#abort = abort;
     this.#sender = sender;
   }
 
@@ -49,7 +52,7 @@ export class Messages {
       const checked = isKnown && schema ? validated(schema, payload, type) : { value: payload };
       const error =
         isKnown && checked && room !== ME
-          ? await authorize(this.#core, { user, room, action: 'message', type })
+          ? await authorize(this.#core, this.#abort, { user, room, action: 'message', type })
           : undefined;
       if (!isKnown || checked === undefined || error !== undefined) {
         counters.messagesDropped++;

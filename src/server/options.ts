@@ -200,23 +200,21 @@ export const defaultLimits: Limits = Object.freeze({
 });
 
 /** @throws TypeError, RangeError with the option's name, what it was, and what it may be. */
-export function settle<C extends Contract, U, A>(options: HubOptions<C, U, A>): Settings {
-  // The one place where the contract's types end: behind it every payload and user is `unknown`.
-  const erased = options as unknown as HubOptions<Contract, unknown> & {
-    handlers?: Record<string, ErasedHandler['run'] | ErasedHandler>;
-    onMessage?: Record<string, ErasedMessageHandler>;
-    authorizeRoom?: Settings['authorizeRoom'];
-  };
+export function settle<C extends Contract, U, A>(given: HubOptions<C, U, A>): Settings {
+  // Here the contract's types end: behind this line every payload and user is `unknown`, and what
+  // the handlers get is what the contract let through.
+  // eslint-disable-next-line @typescript-eslint/consistent-type-assertions -- the types end here
+  const options = given as unknown as ErasedOptions;
   const settings: Settings = {
-    contract: erased.contract,
-    credentials: erased.credentials,
-    authenticate: erased.authenticate,
-    userKey: erased.userKey ?? defaultUserKey,
-    authorizeRoom: erased.authorizeRoom,
-    handlers: handlerMap(erased.handlers ?? {}),
-    onMessage: new Map(Object.entries(erased.onMessage ?? {})),
-    journal: erased.journal ?? memoryJournal(),
-    limits: checkedLimits(erased.limits ?? {}),
+    contract: options.contract,
+    credentials: options.credentials,
+    authenticate: options.authenticate,
+    userKey: options.userKey ?? defaultUserKey,
+    authorizeRoom: options.authorizeRoom,
+    handlers: handlerMap(options.handlers ?? {}),
+    onMessage: new Map(Object.entries(options.onMessage ?? {})),
+    journal: options.journal ?? memoryJournal(),
+    limits: checkedLimits(options.limits ?? {}),
     heartbeat: {
       interval: positive('heartbeat.interval', options.heartbeat?.interval ?? 25_000),
       timeout: positive('heartbeat.timeout', options.heartbeat?.timeout ?? 5_000),
@@ -229,8 +227,13 @@ export function settle<C extends Contract, U, A>(options: HubOptions<C, U, A>): 
   return settings;
 }
 
+interface ErasedOptions extends Omit<HubOptions<Contract, unknown>, 'handlers' | 'onMessage'> {
+  readonly handlers?: Readonly<Record<string, ErasedHandler['run'] | ErasedHandler>> | undefined;
+  readonly onMessage?: Readonly<Record<string, ErasedMessageHandler>> | undefined;
+}
+
 function handlerMap(
-  handlers: Record<string, ErasedHandler['run'] | ErasedHandler>,
+  handlers: Readonly<Record<string, ErasedHandler['run'] | ErasedHandler>>,
 ): Map<string, ErasedHandler> {
   return new Map(
     Object.entries(handlers).map(([type, handler]) => [
@@ -297,5 +300,6 @@ function defaultUserKey(user: unknown): string {
 }
 
 function printError(error: unknown, about: string): void {
+  // eslint-disable-next-line no-console -- an error that nobody listens for must not vanish
   console.error(`holdfast: ${about}:`, error);
 }

@@ -21,8 +21,9 @@ export class Flusher {
   }
 }
 
-/** Times the high-water mark at which a link is given up. */
+/** Where a link is given up: times the high-water mark, and at least so many bytes. */
 const OVERFULL = 8;
+const LEAST_OVERFULL = 8_388_608;
 
 export class Outlet {
   readonly #wire: ServerWire;
@@ -50,7 +51,7 @@ export class Outlet {
 
   /** Not even responses are read: whoever asks without reading is not served for ever. */
   get isOverfull(): boolean {
-    return this.bufferedAmount > this.#highWater * OVERFULL;
+    return this.bufferedAmount > Math.max(this.#highWater * OVERFULL, LEAST_OVERFULL);
   }
 
   write(text: string, bytes: number = text.length): void {
@@ -75,14 +76,13 @@ export class Outlet {
     this.#stalled.delete(waiting);
   }
 
-  /** Lets those that wait go on, in turn, as long as there is room. */
+  /** Lets the next one that waits go on, if there is room; it passes the turn on when it is done. */
   resume(): void {
-    if (this.#stalled.size === 0) return;
-    for (const waiting of [...this.#stalled]) {
-      if (!this.hasRoom) return;
-      this.#stalled.delete(waiting);
-      waiting.resume();
-    }
+    if (this.#stalled.size === 0 || !this.hasRoom) return;
+    const [next] = this.#stalled;
+    if (next === undefined) return;
+    this.#stalled.delete(next);
+    next.resume();
   }
 
   close(code: number, reason: string): void {

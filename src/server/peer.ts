@@ -1,28 +1,18 @@
-/** One connection: what arrives on it, how long it is believed in, and how it ends. */
-import { byteLength } from '../protocol/codec.js';
+/** One connection: from its first frame to its last, whoever it turns out to be. */
 import { closeReason, HoldfastError } from '../protocol/errors.js';
-import {
-  type ClientFrame,
-  type ErrorBody,
-  type Goodbye,
-  type Hello,
-  PROTOCOL,
-} from '../protocol/frame.js';
-import { clientFrame } from '../protocol/schema.js';
-import { type Admitted, admit, wishesOf } from './admission.js';
+import type { ClientFrame, ErrorBody, Goodbye, Hello } from '../protocol/frame.js';
+import { type Admitted, admit } from './admission.js';
 import type { Core } from './core.js';
 import { Abort } from './deadline.js';
+import { decode, type GarbledFrame } from './decode.js';
 import { errorBody, refusalCode } from './failure.js';
-import { authorize } from './identity.js';
 import { Liveness } from './liveness.js';
-import { Memberships } from './memberships.js';
-import { Messages } from './messages.js';
 import { Outlet } from './outlet.js';
 import { RateMeter } from './rate.js';
-import { Renewal } from './renewal.js';
 import { failed } from './requests.js';
-import type { Seat, Served } from './seat.js';
+import type { Served } from './seat.js';
 import type { Seats } from './seats.js';
+import { Standing, superseded } from './standing.js';
 import type { ServerWire, ServerWireEvents } from './wire.js';
 
 /** What a peer needs of its hub. */
@@ -31,9 +21,9 @@ export interface PeerHost {
   readonly seats: Seats;
   /** Said to every hello once the hub leaves. */
   readonly goodbye: Goodbye | undefined;
-  welcomed(peer: Peer): void;
-  /** It is served no longer; its wire may take a while to close. */
-  ended(peer: Peer): void;
+  welcomed(): void;
+  /** It was welcomed, and is served no longer; its wire may take a while to close. */
+  ended(): void;
   /** Its wire is closed. */
   closed(peer: Peer): void;
 }
@@ -41,64 +31,43 @@ export interface PeerHost {
 type State =
   | { readonly name: 'greeting' }
   | { readonly name: 'admitting' }
-  | { readonly name: 'open'; readonly at: Standing }
+  | { readonly name: 'open'; readonly standing: Standing }
   | { readonly name: 'closing'; readonly since: number }
   | { readonly name: 'closed' };
 
-/** Everything a welcomed connection has. */
-interface Standing {
-  readonly seat: Seat;
-  readonly link: number;
-  readonly memberships: Memberships;
-  readonly messages: Messages;
-  readonly renewal: Renewal;
-  readonly openedAt: number;
+interface Arrival {
+  readonly frame: ClientFrame;
+  /** Milliseconds that the rate asks for. */
+  readonly wait: number | undefined;
 }
 
 const PING = '{"kind":"ping"}';
 const PONG = '{"kind":"pong"}';
-/** How often the journal is told what a client has for certain, in ms. */
-const FORGET_INTERVAL = 30_000;
 
 export class Peer implements Served, ServerWireEvents {
-  readonly id: string;
-  readonly transport: string;
   readonly #host: PeerHost;
   readonly #core: Core;
   readonly #wire: ServerWire;
   readonly #outlet: Outlet;
   readonly #liveness: Liveness;
   readonly #rate: RateMeter;
-  readonly #openedAt: number;
+  readonly #acceptedAt: number;
   readonly #abort = new Abort();
   #state: State = { name: 'greeting' };
-  #user: unknown;
+  /** What arrived between `hello` and `welcome`. */
+  #early: Arrival[] = [];
   #saidGoodbye = false;
-  /** When a superseded link is closed, during a handover. */
-  #fencedAt: number | undefined;
-  #forgotAt = 0;
 
   constructor(host: PeerHost, wire: ServerWire) {
-    const { core } = host;
-    const { settings } = core;
-    const now = core.clock.now();
-    this.id = settings.environment.id();
-    this.transport = wire.transport;
+    const { limits, heartbeat } = host.core.settings;
+    const now = host.core.clock.now();
     this.#host = host;
-    this.#core = core;
+    this.#core = host.core;
     this.#wire = wire;
-    this.#outlet = new Outlet(wire, core.flusher, settings.limits.bufferedBytes);
-    this.#liveness = new Liveness(settings.heartbeat, now);
-    this.#rate = new RateMeter(settings.limits.messagesPerSecond, now);
-    this.#openedAt = now;
-  }
-
-  get user(): unknown {
-    return this.#user;
-  }
-
-  get isOpen(): boolean {
-    return this.#state.name === 'open';
+    this.#outlet = new Outlet(wire, host.core.flusher, limits.bufferedBytes);
+    this.#liveness = new Liveness(heartbeat, now);
+    this.#rate = new RateMeter(limits.messagesPerSecond, now);
+    this.#acceptedAt = now;
   }
 
   write(text: string): void {
@@ -107,23 +76,24 @@ export class Peer implements Served, ServerWireEvents {
 
   received(wire: unknown): void {
     this.#liveness.heard();
-    if (this.#state.name === 'closing' || this.#state.name === 'closed') return;
-    if (wire === PONG) return;
+    if (this.#isOver || wire === PONG) return;
     const wait = this.#rate.take(this.#core.clock.now());
     if (wait !== undefined && this.#rate.isAbused) {
-      this.refuse(
-        new HoldfastError('RATE_LIMITED', 'Far too many frames, for too long.', {
-          retryAfter: wait,
-        }),
-      );
+      const why = 'Far too many frames, for too long.';
+      this.refuse(new HoldfastError('RATE_LIMITED', why, { retryAfter: wait }));
       return;
     }
     if (wire === PING) {
       this.write(PONG);
       return;
     }
-    const frame = this.#decode(wire);
-    if (frame !== undefined) this.#handle(frame, wait);
+    try {
+      const frame = decode(wire, this.#core.settings.limits.maxMessageSize);
+      if (frame.kind === 'garbled') this.#garbled(frame);
+      else this.#handle({ frame, wait });
+    } catch (error) {
+      this.#failed(error, 'a frame');
+    }
   }
 
   drained(): void {
@@ -140,10 +110,13 @@ export class Peer implements Served, ServerWireEvents {
     const { limits, heartbeat } = this.#core.settings;
     switch (this.#state.name) {
       case 'greeting':
-        if (now - this.#openedAt >= limits.helloTimeout) this.refuse(noHello(limits.helloTimeout));
+        if (now - this.#acceptedAt < limits.helloTimeout) return;
+        this.refuse(
+          new HoldfastError('PROTOCOL_ERROR', `No \`hello\` within ${limits.helloTimeout} ms.`),
+        );
         return;
       case 'open':
-        this.#tickOpen(now, this.#state.at);
+        this.#tickOpen(now, this.#state.standing);
         return;
       case 'closing':
         // Whoever does not answer a close is not waited for.
@@ -157,37 +130,31 @@ export class Peer implements Served, ServerWireEvents {
     }
   }
 
-  /** A newer link of this client is served; this one ends, after a while if it is being moved over. */
   supersede(): void {
     if (this.#state.name !== 'open') return;
-    if (!this.#saidGoodbye) {
-      this.close(4409, 'A newer link of this client is served.');
-      return;
-    }
-    this.#state.at.memberships.end();
-    this.#fencedAt = this.#core.clock.now() + this.#core.settings.heartbeat.timeout;
+    if (!this.#saidGoodbye) this.refuse(superseded());
+    else this.#state.standing.fence(this.#core.clock.now() + this.#core.settings.heartbeat.timeout);
   }
 
-  /** Fences this link if it is older than what another node serves. */
   supersededBy(link: number): void {
-    if (this.#state.name !== 'open' || this.#state.at.link > link) return;
-    this.#state.at.seat.leave(this);
+    if (this.#state.name !== 'open' || this.#state.standing.link > link) return;
+    this.#state.standing.seat.leave(this);
     this.supersede();
   }
 
+  /** Asks a welcomed client to move. */
   sayGoodbye(goodbye: Goodbye): void {
+    if (this.#state.name !== 'open') return;
     this.#saidGoodbye = true;
     this.write(JSON.stringify(goodbye));
   }
 
-  /** Takes the client out of a room. */
   removeFrom(room: string, error: ErrorBody): void {
-    if (this.#state.name === 'open') this.#state.at.memberships.remove(room, error);
+    if (this.#state.name === 'open') this.#state.standing.removeFrom(room, error);
   }
 
-  /** Says why, and closes with the code that goes with it. */
   refuse(error: HoldfastError): void {
-    if (this.#state.name === 'closing' || this.#state.name === 'closed') return;
+    if (this.#isOver) return;
     const { refused } = this.#core.counters;
     if (this.#state.name !== 'open') refused[error.code] = (refused[error.code] ?? 0) + 1;
     this.write(JSON.stringify({ kind: 'error', error: errorBody(error) }));
@@ -195,14 +162,19 @@ export class Peer implements Served, ServerWireEvents {
   }
 
   close(code: number, reason: string): void {
-    if (this.#state.name === 'closing' || this.#state.name === 'closed') return;
+    if (this.#isOver) return;
     this.#end({ name: 'closing', since: this.#core.clock.now() });
     this.#outlet.close(code, closeReason(reason));
   }
 
   terminate(): void {
+    if (this.#state.name === 'closed') return;
     this.#end({ name: 'closing', since: this.#core.clock.now() });
     this.#outlet.terminate();
+  }
+
+  get #isOver(): boolean {
+    return this.#state.name === 'closing' || this.#state.name === 'closed';
   }
 
   #end(next: State): void {
@@ -210,134 +182,49 @@ export class Peer implements Served, ServerWireEvents {
     this.#state = next;
     this.#abort.abort(new Error('The connection has ended.'));
     if (state.name !== 'open') return;
-    const { seat, link, memberships, renewal } = state.at;
-    memberships.end();
-    renewal.end();
-    seat.leave(this);
-    this.#core.journal.unlink(seat.key, link);
-    this.#host.ended(this);
-  }
-
-  #decode(wire: unknown): ClientFrame | undefined {
-    const { maxMessageSize } = this.#core.settings.limits;
-    if (typeof wire !== 'string') return this.#garbled(undefined);
-    // A unit is at most three bytes: most frames need not be counted.
-    if (wire.length * 3 > maxMessageSize && byteLength(wire) > maxMessageSize) {
-      this.refuse(
-        new HoldfastError('MESSAGE_TOO_LARGE', `A frame has at most ${maxMessageSize} bytes.`),
-      );
-      return undefined;
+    const { standing } = state;
+    standing.end();
+    standing.seat.leave(this);
+    // A newer link on this hub has taken the seat, and its place in the journal.
+    if (standing.seat.peer === undefined) {
+      this.#core.journal.unlink(standing.seat.key, standing.link);
     }
-    let value: unknown;
-    try {
-      value = JSON.parse(wire);
-    } catch {
-      return this.#garbled(undefined);
-    }
-    const parsed = clientFrame.safeParse(value);
-    return parsed.success ? parsed.data : this.#garbled(value);
+    this.#host.ended();
   }
 
   /** What was not understood: counted, and answered where somebody waits for an answer. */
-  #garbled(value: unknown): undefined {
+  #garbled({ why, requestId }: GarbledFrame): void {
     this.#core.counters.garbled++;
-    const { kind, requestId, protocol } = fieldsOf(value);
     if (this.#state.name === 'greeting') {
-      const speaks = typeof protocol === 'number' ? `holdfast/${protocol}` : 'something else';
-      const isOther = kind === 'hello' && protocol !== PROTOCOL;
-      const what = isOther
-        ? `This server speaks holdfast/${PROTOCOL}, the client ${speaks}. Update the older one.`
-        : 'The first frame was no valid `hello`.';
-      this.refuse(new HoldfastError('PROTOCOL_ERROR', what));
-    } else if (kind === 'request' && typeof requestId === 'string' && requestId !== '') {
-      const message = 'The frame is no valid `request`: see the protocol.';
-      this.write(failed(requestId, { code: 'INVALID_PAYLOAD', message, retryable: false }));
+      this.refuse(new HoldfastError('PROTOCOL_ERROR', why));
+    } else if (requestId !== undefined) {
+      this.write(failed(requestId, { code: 'INVALID_PAYLOAD', message: why, retryable: false }));
     }
-    return undefined;
   }
 
-  #handle(frame: ClientFrame, wait: number | undefined): void {
+  #handle({ frame, wait }: Arrival): void {
     if (this.#state.name === 'open') {
-      this.#handleOpen(frame, this.#state.at, wait);
-      return;
-    }
-    if (this.#state.name === 'greeting' && frame.kind === 'hello') {
+      this.#state.standing.handle(frame, wait);
+    } else if (frame.kind === 'hello' && this.#state.name === 'greeting') {
       this.#greet(frame);
-      return;
+    } else if (frame.kind !== 'hello' && this.#state.name === 'admitting') {
+      this.#early.push({ frame, wait });
+    } else {
+      const what =
+        frame.kind === 'hello' ? 'A second `hello`' : `\`${frame.kind}\` before \`hello\``;
+      this.refuse(new HoldfastError('PROTOCOL_ERROR', `${what} on one connection.`));
     }
-    if (frame.kind === 'ping' || frame.kind === 'pong') return;
-    this.refuse(new HoldfastError('PROTOCOL_ERROR', `\`${frame.kind}\` came before \`welcome\`.`));
-  }
-
-  #handleOpen(frame: ClientFrame, at: Standing, wait: number | undefined): void {
-    // A link that is being left is not listened to: its client says it again on the newer one.
-    if (this.#fencedAt !== undefined) return;
-    switch (frame.kind) {
-      case 'request':
-        this.#ask(frame, at, wait);
-        return;
-      case 'message':
-        if (wait === undefined) at.messages.take(frame);
-        else this.#core.counters.messagesDropped++;
-        return;
-      case 'join':
-        at.memberships.join(frame.rooms);
-        return;
-      case 'leave':
-        at.memberships.leave(frame.rooms);
-        return;
-      case 'auth':
-        at.renewal.take(frame.auth);
-        return;
-      case 'ping':
-        this.write(PONG);
-        return;
-      case 'pong':
-        return;
-      case 'hello':
-        this.refuse(new HoldfastError('PROTOCOL_ERROR', 'A second `hello` on one connection.'));
-        return;
-      default:
-        frame satisfies never;
-    }
-  }
-
-  #ask(
-    frame: Extract<ClientFrame, { kind: 'request' }>,
-    { seat, link }: Standing,
-    wait: number | undefined,
-  ): void {
-    const { requestId, type, payload, room } = frame;
-    const isFull = seat.pending >= this.#core.settings.limits.pendingRequests;
-    const retryAfter =
-      isFull && !seat.has(requestId) ? this.#rate.block(this.#core.clock.now(), 0) : wait;
-    if (retryAfter !== undefined) {
-      this.#core.counters.rateLimited++;
-      const message = isFull
-        ? 'Too many requests of this client wait for their answer.'
-        : 'Too many frames a second.';
-      this.write(failed(requestId, { code: 'RATE_LIMITED', message, retryable: true, retryAfter }));
-      return;
-    }
-    const connection = { id: this.id, transport: this.transport };
-    seat.ask({ requestId, type, payload, room, connection, user: this.#user, link });
   }
 
   #greet(hello: Hello): void {
     const { goodbye } = this.#host;
     if (goodbye !== undefined) {
-      this.sayGoodbye(goodbye);
+      this.write(JSON.stringify(goodbye));
       this.close(1001, goodbye.reason);
       return;
     }
     this.#state = { name: 'admitting' };
-    this.#admit(hello).catch((error: unknown) => {
-      if (error instanceof HoldfastError) {
-        this.refuse(error);
-        return;
-      }
-      this.#broken(error, 'admitting a client');
-    });
+    this.#admit(hello).catch((error: unknown) => this.#failed(error, 'admitting a client'));
   }
 
   async #admit(hello: Hello): Promise<void> {
@@ -345,95 +232,59 @@ export class Peer implements Served, ServerWireEvents {
       hello,
       request: this.#wire.request,
       abort: this.#abort,
-      connectionId: this.id,
       isOver: () => this.#state.name !== 'admitting' || this.#host.goodbye !== undefined,
     });
-    if (admitted !== undefined) this.#open(hello, admitted);
-    else if (this.#state.name === 'admitting') {
-      // The hub began to leave while the client was being looked at.
-      this.#state = { name: 'greeting' };
-      this.#greet(hello);
-    }
+    if (admitted !== undefined) this.#open({ hello, ...admitted });
+    // The hub began to leave while the client was being looked at.
+    else if (this.#state.name === 'admitting') this.#greet(hello);
   }
 
-  #open(hello: Hello, { seat, identity, welcome }: Admitted): void {
-    const now = this.#core.clock.now();
-    this.#user = identity.user;
-    const memberships = new Memberships({
-      core: this.#core,
-      outlet: this.#outlet,
-      userKey: identity.key,
-      authorize: (room) =>
-        authorize(this.#core, { user: this.#user, room, action: 'join', type: undefined }),
-      failed: (error) => this.#broken(error, 'the journal'),
-    });
-    const renewal = new Renewal(this.#core, {
-      identity,
-      clientId: hello.clientId,
-      request: this.#wire.request,
-      renewed: (user) => {
-        this.#user = user;
+  #open(admitted: Admitted & { readonly hello: Hello }): void {
+    const { welcome, seat, hello } = admitted;
+    const standing = new Standing(
+      this.#core,
+      {
+        id: welcome.connectionId,
+        transport: this.#wire.transport,
+        request: this.#wire.request,
+        outlet: this.#outlet,
+        rate: this.#rate,
+        abort: this.#abort,
+        refuse: (error) => this.refuse(error),
+        broken: (error, about) => this.#failed(error, about),
       },
-      write: (text) => this.write(text),
-    });
-    const messages = new Messages(this.#core, this);
-    const { link } = hello;
-    this.#state = {
-      name: 'open',
-      at: { seat, link, memberships, renewal, messages, openedAt: now },
-    };
+      admitted,
+    );
+    this.#state = { name: 'open', standing };
     this.#core.counters.connectionsAccepted++;
+    this.#host.welcomed();
     this.write(JSON.stringify(welcome));
-    seat.take(this, link);
-    this.#host.welcomed(this);
-    memberships.join(wishesOf(hello));
+    seat.take(this, hello.link);
+    standing.join(hello);
+    for (const arrival of this.#early.splice(0)) this.#handle(arrival);
   }
 
-  #tickOpen(now: number, at: Standing): void {
-    if (this.#fencedAt !== undefined && now >= this.#fencedAt) {
-      this.close(4409, 'A newer link of this client is served.');
-      return;
-    }
-    if (at.renewal.isExpired(now)) {
-      this.refuse(new HoldfastError('TOKEN_EXPIRED', 'The credentials have expired.'));
-      return;
-    }
+  #tickOpen(now: number, standing: Standing): void {
     const life = this.#liveness.look(now, this.#outlet.bufferedAmount);
-    if (life === 'dead' || this.#outlet.isOverfull) {
+    const why = standing.tick(now, this.#liveness.heardAt);
+    if (why !== undefined) {
+      this.refuse(why);
+    } else if (life === 'dead' || this.#outlet.isOverfull) {
       this.#core.counters.timedOut++;
       this.terminate();
+    } else {
+      if (life === 'ask') this.write(PING);
+      this.#outlet.resume();
+    }
+  }
+
+  #failed(error: unknown, about: string): void {
+    if (error instanceof HoldfastError) {
+      this.refuse(error);
       return;
     }
-    if (life === 'ask') this.write(PING);
-    this.#outlet.resume();
-    this.#forget(now, at);
-  }
-
-  /**
-   * What was answered long before the last sign of life, on a link that has lived as long, has
-   * arrived: a client that misses an answer asks again as soon as it has a link.
-   */
-  #forget(now: number, { seat, openedAt }: Standing): void {
-    if (!seat.hasAsked || now - this.#forgotAt < FORGET_INTERVAL) return;
-    const age = Math.min(this.#core.settings.journal.requestWindow / 2, 300_000);
-    if (this.#liveness.heardAt - openedAt < age) return;
-    this.#forgotAt = now;
-    seat.hasAsked = false;
-    this.#core.journal.forget(seat.key, age + now - this.#liveness.heardAt);
-  }
-
-  #broken(error: unknown, about: string): void {
     this.#core.report(error, about);
-    this.refuse(
-      new HoldfastError('SERVER_ERROR', 'The server failed. Come back.', { retryable: true }),
-    );
+    const why = 'The server failed. Come back.';
+    this.refuse(new HoldfastError('SERVER_ERROR', why, { retryable: true }));
   }
-}
-
-function noHello(ms: number): HoldfastError {
-  return new HoldfastError('PROTOCOL_ERROR', `No \`hello\` within ${ms} ms.`);
-}
-
-function fieldsOf(value: unknown): Readonly<Record<string, unknown>> {
-  return typeof value === 'object' && value !== null ? { ...value } : {};
 }

@@ -3,16 +3,17 @@
  * standing at the tail, so there is no seam between what was missed and what happens now.
  */
 import type { RoomJoined, UnrecoveredReason } from '../protocol/frame.js';
-import type { Feed } from './feed.js';
+import type { Feed, FeedReader } from './feed.js';
 import {
   type Appended,
   cursorOf,
   type Position,
   parseCursor,
+  type Slice,
   type StoredEvent,
 } from './journal.js';
 import type { Counters } from './metrics.js';
-import type { Outlet } from './outlet.js';
+import type { Outlet, Stalled } from './outlet.js';
 
 /** Events taken from the journal in one read. */
 const READ_LIMIT = 256;
@@ -27,7 +28,7 @@ export interface ReaderSetup {
   readonly failed: (error: unknown) => void;
 }
 
-export class Reader {
+export class Reader implements FeedReader, Stalled {
   readonly #setup: ReaderSetup;
   #position: Position = { epoch: '', seq: 0 };
   /** `starting` and `behind` have a read under way, or wait for the link; `live` takes what comes. */
@@ -52,7 +53,9 @@ export class Reader {
     const position = parseCursor(since);
     if (position === undefined) return this.#begin('epoch');
     this.#position = position;
-    if (this.#isAtTail()) return this.#begin(undefined, position);
+    if (feed.tail !== undefined && cursorOf(feed.tail) === since) {
+      return this.#begin(undefined, position);
+    }
     const slice = await feed.journal.read(feed.room, position, READ_LIMIT);
     if (turn !== this.#turn) return false;
     if (slice.gap !== undefined) return this.#begin(slice.gap, slice.tail);
@@ -147,7 +150,11 @@ export class Reader {
       return;
     }
     const slice = await feed.journal.read(feed.room, this.#position, READ_LIMIT);
-    if (turn !== this.#turn) return;
+    if (turn === this.#turn) this.#goOn(slice);
+    outlet.resume();
+  }
+
+  #goOn(slice: Slice): void {
     if (slice.gap !== undefined) {
       this.#begin(slice.gap, slice.tail);
       return;

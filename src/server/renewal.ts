@@ -36,7 +36,7 @@ export class Renewal {
   }
 
   take(auth: unknown): void {
-    if (this.#underWay === undefined) this.#run(auth);
+    if (this.#underWay === undefined) void this.#run(auth);
     else this.#next = { auth };
   }
 
@@ -51,7 +51,7 @@ export class Renewal {
     this.#setup.write(JSON.stringify(verdict));
     const next = this.#next;
     this.#next = undefined;
-    if (next !== undefined) this.#run(next.auth);
+    if (next !== undefined) void this.#run(next.auth);
   }
 
   async #renew(auth: unknown): Promise<AuthVerdict> {

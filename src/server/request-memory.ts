@@ -41,7 +41,7 @@ export class RequestMemory {
     const entry = this.#entries.get(claim.requestId);
     if (entry?.state === 'settled') return { state: 'settled', response: entry.response };
     if (entry !== undefined) {
-      if (entry.node === node || isAlive(entry.node)) return { state: 'running', node: entry.node };
+      if (isAlive(entry.node)) return { state: 'running', isHere: entry.node === node };
       if (!claim.rerunnable) {
         this.#entries.set(claim.requestId, { state: 'running', node });
         return { state: 'orphaned' };

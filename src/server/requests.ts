@@ -15,18 +15,12 @@ export class Requests {
   /** Those that wait for a request that runs on another node. */
   readonly #waiting = new Map<string, Set<() => void>>();
   readonly #running = new Set<Abort>();
-  #idle: (() => void)[] = [];
 
   constructor(core: Core) {
     this.#core = core;
   }
 
-  /** Resolves when no handler runs. */
-  idle(): Promise<void> {
-    if (this.#running.size === 0) return Promise.resolve();
-    return new Promise((resolve) => this.#idle.push(resolve));
-  }
-
+  /** Ends whatever runs or waits; what ran has an unknown outcome. */
   abort(reason: Error): void {
     for (const abort of this.#running) abort.abort(reason);
     for (const [, waiting] of this.#waiting) for (const wake of waiting) wake();
@@ -71,7 +65,7 @@ export class Requests {
         return false;
       case 'running':
         // Ours, and not among those that run here: its commit failed.
-        if (claimed.node === this.#core.node) {
+        if (claimed.isHere) {
           await this.#settle(seat, request, unknown('node-died'));
           return false;
         }
@@ -80,7 +74,7 @@ export class Requests {
       case 'fenced':
         return false;
       default:
-        claimed.state satisfies never;
+        claimed satisfies never;
         return false;
     }
   }
@@ -107,20 +101,18 @@ export class Requests {
     request: PendingRequest,
     handler: ErasedHandler | undefined,
   ): Promise<void> {
-    const checked = await this.#check(request, handler);
-    if ('error' in checked) {
-      await this.#release(seat, request);
-      this.#refuse(seat, request, checked.error);
-      return;
-    }
-    this.#core.counters.requestsRun++;
     const abort = new Abort();
     this.#running.add(abort);
     try {
-      await this.#run({ seat, request, abort, ...checked });
+      const checked = await this.#check(request, { handler, abort });
+      if (!('error' in checked)) {
+        await this.#run({ seat, request, abort, ...checked });
+        return;
+      }
+      await this.#release(seat, request);
+      this.#refuse(seat, request, checked.error);
     } finally {
       this.#running.delete(abort);
-      if (this.#running.size === 0) for (const resolve of this.#idle.splice(0)) resolve();
     }
   }
 
@@ -128,6 +120,7 @@ export class Requests {
     const core = this.#core;
     const call = new RequestCall(core, { seat, request, abort });
     const deadline = { clock: core.clock, ms: core.settings.limits.handlerTimeout, abort };
+    core.counters.requestsRun++;
     try {
       const data = await within(deadline, () => handler.run(payload, call));
       const response = this.#response(request, data);
@@ -135,7 +128,9 @@ export class Requests {
       await this.#commit({ seat, request }, { response, call });
     } catch (error) {
       call.end();
-      await this.#failed({ seat, request }, error);
+      if (abort.aborted && !(error instanceof DeadlinePassed)) {
+        await this.#settle(seat, request, unknown('node-died'));
+      } else await this.#failed({ seat, request }, error);
     }
   }
 
@@ -160,7 +155,10 @@ export class Requests {
   }
 
   /** What it takes to start, or why it is not started; what did not run is not remembered. */
-  async #check(request: PendingRequest, handler: ErasedHandler | undefined): Promise<Checked> {
+  async #check(
+    request: PendingRequest,
+    { handler, abort }: { handler: ErasedHandler | undefined; abort: Abort },
+  ): Promise<Checked> {
     const { type, room, user } = request;
     if (handler === undefined) {
       return refusal('UNKNOWN_TYPE', `The server has no request "${type.slice(0, 64)}".`);
@@ -175,7 +173,7 @@ export class Requests {
     }
     if (room === undefined || room === ME) return { handler, payload };
     if (isReservedRoom(room)) return refusal('FORBIDDEN', `The room "${room}" is reserved.`);
-    const error = await authorize(this.#core, { user, room, action: 'request', type });
+    const error = await authorize(this.#core, abort, { user, room, action: 'request', type });
     return error === undefined ? { handler, payload } : { error };
   }
 

@@ -2,16 +2,20 @@
  * One client of one user, as this hub serves it: whichever link is its newest, and the requests that
  * run for it, which outlive links.
  */
+import type { HoldfastError } from '../protocol/errors.js';
+import type { ErrorBody } from '../protocol/frame.js';
 import { Line } from './line.js';
 
 /** A link, as its seat sees it. */
 export interface Served {
-  readonly id: string;
-  readonly transport: string;
-  readonly user: unknown;
   write(text: string): void;
-  /** A newer link was welcomed. */
+  /** A newer link was welcomed here. */
   supersede(): void;
+  /** Another node welcomed this link: gives way to it if it is the newer one. */
+  supersededBy(link: number): void;
+  /** Says why, and closes. */
+  refuse(error: HoldfastError): void;
+  removeFrom(room: string, error: ErrorBody): void;
 }
 
 export interface PendingRequest {
@@ -29,6 +33,9 @@ export interface PendingRequest {
 export interface SeatHost {
   /** Must not reject. */
   answer(seat: Seat, request: PendingRequest): Promise<void>;
+  /** A request was taken, and one was done with. */
+  asked(): void;
+  done(): void;
   /** No link, and nothing runs. */
   emptied(seat: Seat): void;
 }
@@ -42,7 +49,7 @@ export class Seat {
   readonly #pending = new Map<string, PendingRequest>();
   #peer: Served | undefined;
   #link = -1;
-  /** Something was asked since the journal was last told to forget. */
+  /** There is something the journal may be told to forget. */
   hasAsked = false;
 
   constructor(who: { readonly userKey: string; readonly clientId: string }, host: SeatHost) {
@@ -100,6 +107,7 @@ export class Seat {
       return;
     }
     this.#pending.set(request.requestId, request);
+    this.#host.asked();
     this.#line(request.room ?? '').add(request);
   }
 
@@ -110,6 +118,7 @@ export class Seat {
         await this.#host.answer(this, request);
         this.#pending.delete(request.requestId);
         if (made.length === 0) this.#lines.delete(room);
+        this.#host.done();
         if (this.isIdle) this.#host.emptied(this);
       });
       this.#lines.set(room, made);

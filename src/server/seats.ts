@@ -8,10 +8,14 @@ export class Seats implements SeatHost {
   readonly #core: Core;
   readonly #seats = new Map<string, Seat>();
   readonly #users = new Map<string, Set<Seat>>();
+  readonly #quiet: () => void;
+  #pending = 0;
 
-  constructor(core: Core, requests: Requests) {
+  /** @param quiet is called whenever no request waits or runs any more. */
+  constructor(core: Core, requests: Requests, quiet: () => void) {
     this.#core = core;
     this.#requests = requests;
+    this.#quiet = quiet;
   }
 
   of(userKey: string, clientId: string): Seat {
@@ -46,6 +50,20 @@ export class Seats implements SeatHost {
 
   answer(seat: Seat, request: PendingRequest): Promise<void> {
     return this.#requests.answer(seat, request);
+  }
+
+  /** Requests that wait or run. */
+  get pending(): number {
+    return this.#pending;
+  }
+
+  asked(): void {
+    this.#pending++;
+  }
+
+  done(): void {
+    this.#pending--;
+    if (this.#pending === 0) this.#quiet();
   }
 
   emptied(seat: Seat): void {

@@ -31,7 +31,7 @@ export class Writer {
 
   async #drain(): Promise<void> {
     // The rest of this tick comes along.
-    await null;
+    await Promise.resolve();
     while (this.#waiting.length > 0) {
       const batch = this.#waiting;
       this.#waiting = [];

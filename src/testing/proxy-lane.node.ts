@@ -27,6 +27,8 @@ export interface ProxyLane {
   finish(how: 'end' | 'reset'): void;
   /** Lets so many bytes more through, then calls `truncated`. */
   truncateAfter(bytes: number): void;
+  /** Reads all there is, however much: only a socket that is read tells that its peer has left. */
+  readOn(): void;
   /** Nobody will read this any more: bytes are read and thrown away. */
   discard(): void;
   /** Bytes read and not yet written. */
@@ -41,10 +43,6 @@ const QUEUE_LIMIT = 262_144;
 /** Bandwidth is dealt out in slices of so many milliseconds. */
 const SLICE = 20;
 
-/**
- * A sender whose bytes fill the queue is not read, so while they wait, that it has closed is not seen
- * either.
- */
 export function proxyLane(setup: ProxyLaneSetup): ProxyLane {
   const { from, to } = setup;
   let queue: Load[] = [];
@@ -52,13 +50,14 @@ export function proxyLane(setup: ProxyLaneSetup): ProxyLane {
   let latest = 0;
   let freeAt = 0;
   let allowance = Number.POSITIVE_INFINITY;
+  let limit = QUEUE_LIMIT;
   let discarding = false;
   let timer: NodeJS.Timeout | undefined;
 
   from.on('data', (bytes: Buffer) => {
     if (discarding) return;
     queued += bytes.length;
-    if (queued > QUEUE_LIMIT) from.pause();
+    if (queued > limit) from.pause();
     enqueue({ due: dueNow(), bytes });
   });
   to.on('drain', pump);
@@ -100,7 +99,7 @@ export function proxyLane(setup: ProxyLaneSetup): ProxyLane {
     // A timer that runs late is made up for by the next slice.
     const start = Math.max(freeAt, performance.now() - SLICE);
     freeAt = start + (slice.length * 1_000) / setup.bandwidth();
-    if (queued <= QUEUE_LIMIT && from.isPaused()) from.resume();
+    if (queued <= limit && from.isPaused()) from.resume();
     const done = allowance === 0 ? setup.truncated : undefined;
     if (to.writable) to.write(slice, done);
     setup.forwarded(slice.length);
@@ -108,6 +107,11 @@ export function proxyLane(setup: ProxyLaneSetup): ProxyLane {
 
   function sliceSize(): number {
     return Math.max(1, Math.floor((setup.bandwidth() * SLICE) / 1_000));
+  }
+
+  function readOn(): void {
+    limit = Number.POSITIVE_INFINITY;
+    from.resume();
   }
 
   return {
@@ -120,13 +124,13 @@ export function proxyLane(setup: ProxyLaneSetup): ProxyLane {
       if (bytes === 0) setup.truncated();
       else pump();
     },
+    readOn,
     discard() {
       discarding = true;
       clearTimeout(timer);
       queue = [];
       queued = 0;
-      // Only a socket that is read tells that its peer has closed it.
-      from.resume();
+      readOn();
     },
     get queued() {
       return queued;

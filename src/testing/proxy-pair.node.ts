@@ -98,7 +98,10 @@ export function proxyPair(setup: PairSetup): ProxyPair {
 
   /** Once both sides have ended, no fault may keep their sockets. */
   function destroyIfAbandoned(): void {
-    if (gone.client && gone.upstream && (lost || isHeld())) destroyBoth();
+    if (!lost && !isHeld()) return;
+    if (gone.client && gone.upstream) destroyBoth();
+    else if (gone.client) down.readOn();
+    else if (gone.upstream) up.readOn();
   }
 
   function isHeld(): boolean {

@@ -39,7 +39,7 @@ export function harness(
     environment: {
       clock,
       random: dice,
-      id: ids(seed),
+      id: ids(`id${seed}`),
       lifecycle(listener) {
         listeners.add(listener);
         return () => listeners.delete(listener);

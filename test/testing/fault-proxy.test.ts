@@ -22,8 +22,8 @@ interface End {
 
 function endOf(socket: Socket): End {
   const end: End = { socket, text: '', ended: false, closed: false, error: undefined };
-  socket.on('data', (bytes) => {
-    end.text += bytes;
+  socket.on('data', (bytes: Buffer) => {
+    end.text += bytes.toString();
   });
   socket.on('end', () => {
     end.ended = true;
@@ -243,7 +243,7 @@ describe('a black hole in the proxy', () => {
     const { proxy, connected } = await stage();
     const { client, peer } = await connected();
     proxy.set({ blackHole: 'both' });
-    peer.socket.write(Buffer.alloc(16 * 1_048_576));
+    peer.socket.write(Buffer.alloc(16 * 1_048_576, 'x'));
     await quiet();
     client.socket.destroy();
     await quiet();

@@ -78,7 +78,7 @@ describe('recorder', () => {
     await seen.until(() => true);
     const queued = seen.until(({ states }) => states.at(-1)?.queued === 2);
     let settled = false;
-    queued.then(() => {
+    void queued.then(() => {
       settled = true;
     });
     state('disconnected', 1);

@@ -37,7 +37,7 @@ describe('virtualClock', () => {
     const wait = (ms: number) => new Promise<void>((done) => clock.after(ms, done));
     const story = async () => {
       await wait(10);
-      for (let turn = 0; turn < 50; turn++) await null;
+      for (let turn = 0; turn < 50; turn++) await Promise.resolve();
       ran.push(`first at ${clock.now()}`);
       await wait(5);
       ran.push(`second at ${clock.now()}`);
@@ -53,7 +53,7 @@ describe('virtualClock', () => {
     const clock = virtualClock();
     const lost = vi.fn();
     const cancel = { timer: () => {} };
-    new Promise<void>((done) => clock.after(10, done)).then(() => cancel.timer());
+    void new Promise<void>((done) => clock.after(10, done)).then(() => cancel.timer());
     cancel.timer = clock.after(10, lost);
     await clock.advance(10);
     expect(lost).not.toHaveBeenCalled();
@@ -75,7 +75,7 @@ describe('virtualClock', () => {
     const run = vi.fn();
     const settled = vi.fn();
     clock.after(0, run);
-    Promise.resolve().then(settled);
+    void Promise.resolve().then(settled);
     await clock.settle();
     expect(settled).toHaveBeenCalledOnce();
     expect(run).not.toHaveBeenCalled();

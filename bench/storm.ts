@@ -1,0 +1,189 @@
+/**
+ * The storm after a server's restart, in pure numbers: 10,000 clients lose their server at 0 s, it is
+ * back at 5 s and takes 500 connections a second; and, the other way round, how soon a single client
+ * is back. The waits are those of src/machine/backoff.ts. This is where the defaults of `reconnect`
+ * come from.
+ *
+ * How it could mislead: every dial is refused or welcomed at once, all clients lose the server in the
+ * same millisecond, and what the server cannot take is refused, not queued. A real listen queue
+ * softens the first second; a real dial that hangs spreads the rest. The server may take the first
+ * 500 of them at once.
+ */
+import { seededDice } from 'holdfast/testing';
+import { type BackoffLimits, backoff, type Herd, nextSlot } from '../src/machine/backoff.ts';
+import { median, quantile } from './bench.ts';
+
+const CLIENTS = 10_000;
+const BACK_AT = 5_000;
+const PER_SECOND = 500;
+/** What a hub of 10,000 clients that takes 500 a second asks for. */
+const SPREAD = (CLIENTS / PER_SECOND) * 1_000;
+/** Outages of a single client's server, in ms, and how soon it should be back after them. */
+const restarts = [
+  { away: 100, target: 1_000 },
+  { away: 2_000, target: 600 },
+  { away: 5_000, target: 1_800 },
+  { away: 12_000, target: 2_800 },
+];
+const TRIALS = 20_000;
+
+interface Policy extends BackoffLimits {
+  name: string;
+  spread?: number;
+  targets?: { peak: number; back: number; attempts: number };
+}
+
+const quiet = { peak: 3_000, back: 27, attempts: 4.6 };
+const DEFAULT: BackoffLimits = {
+  initialDelay: 1_000,
+  maxDelay: 10_000,
+  factor: 2,
+  jitter: 'full',
+};
+
+/** Others' policies, to see that the simulation gives the figures they are known for. */
+const known: Policy[] = [
+  { ...DEFAULT, name: 'full jitter 1 s × 2, cap 30 s', maxDelay: 30_000 },
+  { ...DEFAULT, name: '1, 2, 4 … 30 s + 0–500 ms', maxDelay: 30_000, jitter: 500 },
+];
+
+export function storm(): void {
+  console.log(`\n${CLIENTS} clients lose a server; it is back at ${BACK_AT / 1_000} s and takes`);
+  console.log(`${PER_SECOND} a second. At best 99 % are back after 18.8 s.`);
+  const columns = ['', 'peak/s', '99 % back', 'attempts'];
+  const away = restarts.map((restart) => `${restart.away / 1_000} s away`);
+  print([...columns, ...away], '');
+  const hinted = { peak: 600, back: 21, attempts: 1.4 };
+  report({ ...DEFAULT, name: 'holdfast, retrySpread', spread: SPREAD, targets: hinted });
+  report({ ...DEFAULT, name: 'holdfast, no hint', targets: quiet });
+  for (const policy of [...known, ...others()]) report(policy);
+}
+
+/** The neighbourhood of the defaults. */
+function others(): Policy[] {
+  const policies: Policy[] = [];
+  for (const initialDelay of [500, 1_000, 1_500, 2_000]) {
+    for (const factor of [1.5, 2, 3]) {
+      for (const maxDelay of [5_000, 8_000, 10_000, 15_000, 30_000]) {
+        const name = `full ${initialDelay / 1_000} s × ${factor}, cap ${maxDelay / 1_000} s`;
+        policies.push({ name, initialDelay, factor, maxDelay, jitter: 'full', targets: quiet });
+      }
+    }
+  }
+  return policies;
+}
+
+function report(policy: Policy): void {
+  const { peak, back, attempts } = simulate(policy);
+  // A hub of one client asks for no spread worth the name.
+  const waits = restarts.map((restart) => alone(policy, restart.away));
+  const { targets } = policy;
+  const isMet =
+    targets === undefined ||
+    (peak <= targets.peak &&
+      back <= targets.back &&
+      attempts <= targets.attempts &&
+      waits.every((wait, index) => wait <= (restarts[index]?.target ?? 0)));
+  const figures = [`${peak}`, `${back.toFixed(1)} s`, attempts.toFixed(2)];
+  const verdict = targets === undefined ? '' : isMet ? 'met' : 'not met';
+  print([policy.name, ...figures, ...waits.map((wait) => `${wait.toFixed(0)} ms`)], verdict);
+}
+
+interface Storm {
+  /** The most attempts in one second, once the server is back. */
+  peak: number;
+  /** Seconds from the server's return until 99 % of the clients are back. */
+  back: number;
+  /** For each client, until it is back. */
+  attempts: number;
+}
+
+function simulate(policy: Policy): Storm {
+  const roll = seededDice(1);
+  const clients = Array.from({ length: CLIENTS }, () => new Member(policy));
+  const agenda = new Agenda();
+  for (const client of clients) agenda.add(client, client.failed(0, roll()));
+  const perSecond: number[] = [];
+  const returned: number[] = [];
+  let tokens = PER_SECOND;
+  let refilledAt = BACK_AT;
+  for (let next = agenda.next(); next !== undefined; next = agenda.next()) {
+    const { client, at } = next;
+    client.attempts++;
+    if (at >= BACK_AT) {
+      const second = Math.floor((at - BACK_AT) / 1_000);
+      perSecond[second] = (perSecond[second] ?? 0) + 1;
+      tokens = Math.min(PER_SECOND, tokens + ((at - refilledAt) * PER_SECOND) / 1_000);
+      refilledAt = at;
+    }
+    if (at < BACK_AT || tokens < 1) agenda.add(client, client.failed(at, roll()));
+    else {
+      tokens--;
+      returned.push((at - BACK_AT) / 1_000);
+    }
+  }
+  return {
+    peak: Math.max(...Array.from(perSecond, (count) => count ?? 0)),
+    back: quantile(returned, 0.99),
+    attempts: clients.reduce((sum, client) => sum + client.attempts, 0) / CLIENTS,
+  };
+}
+
+/** Median milliseconds between the server's return and the attempt that finds it. */
+function alone(policy: BackoffLimits, away: number): number {
+  const roll = seededDice(2);
+  const waits = Array.from({ length: TRIALS }, () => {
+    const client = new Member(policy);
+    let at = client.failed(0, roll());
+    while (at < away) at = client.failed(at, roll());
+    return at - away;
+  });
+  return median(waits);
+}
+
+/** One client of the herd: waits as src/machine does. */
+class Member {
+  attempts = 0;
+  #failures = 0;
+  #herd: Herd | undefined;
+  readonly #limits: BackoffLimits & { spread?: number };
+
+  constructor(limits: BackoffLimits & { spread?: number }) {
+    this.#limits = limits;
+  }
+
+  /** When it tries again. */
+  failed(now: number, roll: number): number {
+    const wait = backoff(++this.#failures, roll, this.#limits);
+    const { spread } = this.#limits;
+    if (spread === undefined) return now + wait;
+    this.#herd ??= { origin: now, share: roll, spread };
+    return Math.max(now + wait, nextSlot(this.#herd, now));
+  }
+}
+
+/** Who is next, to the millisecond. */
+class Agenda {
+  readonly #slots: { client: Member; at: number }[][] = [];
+  #now = 0;
+
+  add(client: Member, at: number): void {
+    const slot = Math.max(this.#now, Math.floor(at));
+    const entries = this.#slots[slot];
+    if (entries === undefined) this.#slots[slot] = [{ client, at }];
+    else entries.push({ client, at });
+  }
+
+  next(): { client: Member; at: number } | undefined {
+    while (this.#now < this.#slots.length) {
+      const first = this.#slots[this.#now]?.shift();
+      if (first !== undefined) return first;
+      this.#now++;
+    }
+    return undefined;
+  }
+}
+
+function print([name = '', ...cells]: string[], verdict: string): void {
+  console.log(name.padEnd(32), ...cells.map((cell) => cell.padStart(10)), verdict);
+}

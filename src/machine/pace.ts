@@ -1,0 +1,62 @@
+/** How fast the outbox may be written: a token bucket, and pauses that the server asks for. */
+import { NEVER } from './step.js';
+
+export class Pace {
+  #rate: number;
+  #tokens: number;
+  #refilledAt = 0;
+  #heldUntil = 0;
+  #nextAt = NEVER;
+
+  /** @param rate messages per second; as many may go at once after a quiet second */
+  constructor(rate: number) {
+    this.#rate = rate;
+    this.#tokens = rate;
+  }
+
+  /** When writing may go on, where it was stopped here. */
+  get deadline(): number {
+    return this.#nextAt;
+  }
+
+  timeUp(now: number): void {
+    if (now >= this.#nextAt) this.#nextAt = NEVER;
+  }
+
+  /** A new link: nothing of the old one's pauses counts. */
+  restart(rate: number, now: number): void {
+    // A server that says 0 would stop everything; one a second is as slow as it gets.
+    this.#rate = Math.max(1, rate);
+    this.#tokens = this.#rate;
+    this.#refilledAt = now;
+    this.#heldUntil = 0;
+    this.#nextAt = NEVER;
+  }
+
+  /** Nothing is written before `until`. 0 lets everything go. */
+  hold(until: number): void {
+    this.#heldUntil = until;
+  }
+
+  /** Longer than it is held already, never shorter. */
+  holdLonger(until: number): void {
+    this.#heldUntil = Math.max(this.#heldUntil, until);
+  }
+
+  /** Takes the turn of one message, or sets the deadline for it. */
+  take(now: number): boolean {
+    if (now < this.#heldUntil) {
+      this.#nextAt = this.#heldUntil;
+      return false;
+    }
+    if (now > this.#refilledAt) {
+      const earned = ((now - this.#refilledAt) * this.#rate) / 1_000;
+      this.#tokens = Math.min(this.#rate, this.#tokens + earned);
+      this.#refilledAt = now;
+    }
+    const isFree = this.#tokens >= 1;
+    if (isFree) this.#tokens--;
+    this.#nextAt = isFree ? NEVER : now + ((1 - this.#tokens) * 1_000) / this.#rate;
+    return isFree;
+  }
+}

@@ -1,0 +1,182 @@
+/** A welcomed connection: what its client asks for, and how long it may stay. */
+import { HoldfastError } from '../protocol/errors.js';
+import type { ClientFrame, ErrorBody, Hello, Request } from '../protocol/frame.js';
+import { type Admitted, wishesOf } from './admission.js';
+import type { Core } from './core.js';
+import type { Abort } from './deadline.js';
+import { authorize } from './identity.js';
+import { Memberships } from './memberships.js';
+import { Messages } from './messages.js';
+import type { Outlet } from './outlet.js';
+import type { RateMeter } from './rate.js';
+import { Renewal } from './renewal.js';
+import { failed } from './requests.js';
+import type { Seat } from './seat.js';
+import type { WireRequest } from './wire.js';
+
+/** The connection that was welcomed. */
+export interface StandingSetup {
+  readonly id: string;
+  readonly transport: string;
+  readonly request: WireRequest;
+  readonly outlet: Outlet;
+  readonly rate: RateMeter;
+  /** Ends with the connection. */
+  readonly abort: Abort;
+  readonly refuse: (error: HoldfastError) => void;
+  readonly broken: (error: unknown, about: string) => void;
+}
+
+const PONG = '{"kind":"pong"}';
+/** How often the journal is told what a client has for certain, in ms. */
+const FORGET_INTERVAL = 30_000;
+
+export class Standing {
+  readonly seat: Seat;
+  readonly link: number;
+  user: unknown;
+  readonly #core: Core;
+  readonly #setup: StandingSetup;
+  readonly #memberships: Memberships;
+  readonly #messages: Messages;
+  readonly #renewal: Renewal;
+  readonly #openedAt: number;
+  /** When this link is closed because a newer one is served, during a handover. */
+  #fencedAt: number | undefined;
+  #forgotAt = 0;
+
+  constructor(core: Core, setup: StandingSetup, of: Admitted & { readonly hello: Hello }) {
+    const { hello, identity, seat } = of;
+    const { outlet, abort } = setup;
+    this.#core = core;
+    this.#setup = setup;
+    this.seat = seat;
+    this.link = hello.link;
+    this.user = identity.user;
+    this.#openedAt = core.clock.now();
+    this.#memberships = new Memberships({
+      core,
+      outlet,
+      userKey: identity.key,
+      authorize: (room) =>
+        authorize(core, abort, { user: this.user, room, action: 'join', type: undefined }),
+      failed: (error) => setup.broken(error, 'the journal'),
+    });
+    this.#renewal = new Renewal(core, {
+      identity,
+      clientId: hello.clientId,
+      request: setup.request,
+      renewed: (user) => {
+        this.user = user;
+      },
+      write: (text) => outlet.write(text),
+    });
+    this.#messages = new Messages(core, this, abort);
+  }
+
+  get id(): string {
+    return this.#setup.id;
+  }
+
+  get transport(): string {
+    return this.#setup.transport;
+  }
+
+  join(hello: Hello): void {
+    this.#memberships.join(wishesOf(hello));
+  }
+
+  /** @param wait ms that the rate asks for; undefined: the frame may pass. */
+  handle(frame: ClientFrame, wait: number | undefined): void {
+    // A link that is being left is not listened to: its client says it again on the newer one.
+    if (this.#fencedAt !== undefined) return;
+    switch (frame.kind) {
+      case 'request':
+        this.#ask(frame, wait);
+        return;
+      case 'message':
+        if (wait === undefined) this.#messages.take(frame);
+        else this.#core.counters.messagesDropped++;
+        return;
+      case 'join':
+        this.#memberships.join(frame.rooms);
+        return;
+      case 'leave':
+        this.#memberships.leave(frame.rooms);
+        return;
+      case 'auth':
+        this.#renewal.take(frame.auth);
+        return;
+      case 'ping':
+        this.#setup.outlet.write(PONG);
+        return;
+      case 'pong':
+        return;
+      case 'hello':
+        this.#setup.refuse(
+          new HoldfastError('PROTOCOL_ERROR', 'A second `hello` on one connection.'),
+        );
+        return;
+      default:
+        frame satisfies never;
+    }
+  }
+
+  /** A newer link is served: this one is closed, but not while its client is still moving over. */
+  fence(at: number): void {
+    this.#memberships.end();
+    this.#fencedAt = at;
+  }
+
+  removeFrom(room: string, error: ErrorBody): void {
+    this.#memberships.remove(room, error);
+  }
+
+  /** Why it may not stay, if so. */
+  tick(now: number, heardAt: number): HoldfastError | undefined {
+    if (this.#fencedAt !== undefined && now >= this.#fencedAt) return superseded();
+    if (this.#renewal.isExpired(now)) {
+      return new HoldfastError('TOKEN_EXPIRED', 'The credentials have expired.');
+    }
+    this.#forget(now, heardAt);
+    return undefined;
+  }
+
+  end(): void {
+    this.#memberships.end();
+    this.#renewal.end();
+  }
+
+  #ask({ requestId, type, payload, room }: Request, wait: number | undefined): void {
+    const { seat, link, id, transport, user } = this;
+    const isFull = seat.pending >= this.#core.settings.limits.pendingRequests;
+    const retryAfter = isFull ? this.#setup.rate.block(this.#core.clock.now(), 0) : wait;
+    if (retryAfter === undefined || seat.has(requestId)) {
+      seat.ask({ requestId, type, payload, room, connection: { id, transport }, user, link });
+      return;
+    }
+    this.#core.counters.rateLimited++;
+    const message = isFull
+      ? 'Too many requests of this client wait for their answer.'
+      : 'Too many frames a second.';
+    const error = { code: 'RATE_LIMITED', message, retryable: true, retryAfter };
+    this.#setup.outlet.write(failed(requestId, error));
+  }
+
+  /**
+   * What was answered long before the last sign of life, on a link that has lived as long, has
+   * arrived: a client that misses an answer asks again as soon as it has a link.
+   */
+  #forget(now: number, heardAt: number): void {
+    if (!this.seat.hasAsked || now - this.#forgotAt < FORGET_INTERVAL) return;
+    const age = Math.min(this.#core.settings.journal.requestWindow / 2, 300_000);
+    if (heardAt - this.#openedAt < age) return;
+    this.#forgotAt = now;
+    this.#core.journal.forget(this.seat.key, age + now - heardAt);
+  }
+}
+
+/** Tells a link that a newer one is served. */
+export function superseded(): HoldfastError {
+  return new HoldfastError('SUPERSEDED', 'A newer link of this client is served.');
+}
