@@ -1,8 +1,15 @@
+import { fileURLToPath } from 'node:url';
 import { defineConfig } from 'vitest/config';
 
+const nodePlatform = fileURLToPath(new URL('./src/platform/node.ts', import.meta.url));
+
 export default defineConfig({
-  // Tests import `holdfast` and `#platform` from src/, as tsconfig.json maps them.
-  resolve: { tsconfigPaths: true },
+  resolve: {
+    // Tests import `holdfast` from src/, as tsconfig.json maps it.
+    tsconfigPaths: true,
+    // package.json's own `imports` would win over tsconfig.json here, and lead to dist/.
+    alias: { '#platform': nodePlatform },
+  },
   test: {
     environment: 'node',
     include: ['test/**/*.test.ts'],

@@ -33,8 +33,9 @@ export interface ClientOptions<C extends Contract> {
   inbox?: Partial<InboxOptions>;
   limits?: Partial<LimitOptions>;
   /**
-   * Fetches a room's state after its history was lost. Events of the room wait meanwhile. Return the
-   * eventId the state is current to, and events up to it are skipped. Runs again with backoff when it
+   * Fetches a room's state after its history was lost; `@me`, the user's own room, is one too. Events
+   * of the room wait meanwhile. Return the eventId of that room which the state is current to, and
+   * events up to it are skipped; return nothing where there is none. Runs again with backoff when it
    * throws or takes longer than 30 s. Without it a gap is reported as an error.
    */
   onGap?: (gap: GapNotice) => unknown;

@@ -1,5 +1,8 @@
 /** When to ask for credentials, and what a refusal of them means. */
+import { backoff } from './backoff.js';
 import { NEVER, type Step } from './step.js';
+
+const renewalPauses = { initialDelay: 1_000, maxDelay: 30_000, factor: 2, jitter: 'full' } as const;
 
 export type Refusal =
   /** It concerned credentials that are no longer in use, or that are being renewed already. */
@@ -20,8 +23,8 @@ export class Credentials {
   #current: { auth: unknown; key: string; again: boolean } | null = null;
   #refusedKey: string | null = null;
   #serial = 0;
-  /** When those in use run out by the server's word, in ms of the monotonic clock. */
-  #expiresAt = NEVER;
+  /** Renewals that failed in a row. */
+  #failures = 0;
   /** When to ask for their successors. */
   renewAt = NEVER;
 
@@ -87,14 +90,13 @@ export class Credentials {
    */
   holdFor(expiresIn: number | undefined, { now, roll }: Step): void {
     const held = expiresIn ?? NEVER;
-    this.#expiresAt = now + held;
+    this.#failures = 0;
     this.renewAt = now + held * (0.75 + 0.1 * roll);
   }
 
-  /** A renewal failed or was refused: again after half of what is left, until nothing is. */
-  retryRenewal(now: number): void {
-    const left = this.#expiresAt - now;
-    this.renewAt = left > 2_000 && left < NEVER ? now + left / 2 : NEVER;
+  /** A renewal failed or was refused: again after a pause, with requests kept back meanwhile. */
+  retryRenewal({ now, roll }: Step): void {
+    this.renewAt = now + backoff(++this.#failures, roll, renewalPauses);
   }
 
   /** Nobody waits for the answer any more. Returns whether there was a question. */

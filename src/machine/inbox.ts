@@ -97,6 +97,7 @@ export class Inbox {
     }
     room.epoch = verdict.epoch;
     room.reposition = false;
+    if (verdict.recovered) room.relapses = 0;
     if (!gapped) return;
     const said = verdict.reason === 'expired' || verdict.reason === 'epoch' ? verdict.reason : null;
     this.miss(room, { reason: said ?? (sameEpoch ? 'expired' : 'epoch'), cursor: before }, step);
@@ -113,9 +114,12 @@ export class Inbox {
       step.out.push({ order: 'report', error: gapError(room.name, reason) });
     } else if (room.gap === null) {
       const state = { name: 'resting' as const, until: step.now };
-      room.gap = { run: 0, reason, cursor, state, failures: 0, held: [], again: null };
+      const { relapses } = room;
+      room.gap = { run: 0, reason, cursor, state, failures: relapses, held: [], again: null };
       this.#gapped.add(room);
-      this.#heal(room, room.gap, step);
+      // Not a loop: what cannot be gone on from is a failed run, with its pause.
+      if (relapses > 0) this.healFailed(room, unknownEvent(room.name), step);
+      else this.#heal(room, room.gap, step);
     } else {
       room.gap.held = [];
       room.gap.again = reason;
@@ -140,6 +144,7 @@ export class Inbox {
     if (eventId !== undefined && contained === -1 && eventId !== room.cursor) {
       room.cursor = eventId;
       room.reposition = true;
+      room.relapses = gap.failures + 1;
       return true;
     }
     if (contained !== -1) room.cursor = eventId;
@@ -253,6 +258,14 @@ function gapError(room: string, reason: GapReason): HoldfastError {
     'PROTOCOL_ERROR',
     `Events of the room "${room}" are missing (${reason}). Pass onGap to createClient to fetch its state then.`,
     { details: { room, reason } },
+  );
+}
+
+function unknownEvent(room: string): HoldfastError {
+  return new HoldfastError(
+    'PROTOCOL_ERROR',
+    `The eventId that onGap returned for the room "${room}" is none the server can go on from. Return one of that room, or nothing.`,
+    { details: { room } },
   );
 }
 

@@ -218,7 +218,7 @@ export class Lifecycle {
       return;
     }
     step.out.push({ order: 'report', error: HoldfastError.from(verdict.error) });
-    this.#credentials.retryRenewal(step.now);
+    this.#credentials.retryRenewal(step);
   }
 
   /** A request was refused for its credentials: once for each set of them, they are renewed. */
@@ -369,8 +369,7 @@ export class Lifecycle {
       this.#failed(error, step);
       return;
     }
-    this.#delivery.release();
-    this.#credentials.retryRenewal(step.now);
+    this.#credentials.retryRenewal(step);
     step.out.push({ order: 'report', error });
   }
 

@@ -29,6 +29,8 @@ export interface Room {
   readonly given: Queue<Event>;
   readonly had: Set<string>;
   gap: Gap | null;
+  /** How often in a row the eventId that `onGap` returned led to the next gap. */
+  relapses: number;
   /** `join()`s that wait to be caught up. */
   calls: number[];
 }
@@ -255,6 +257,7 @@ function blank(name: string): Room {
     given: new Queue(),
     had: new Set(),
     gap: null,
+    relapses: 0,
     calls: [],
   };
 }

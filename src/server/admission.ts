@@ -14,6 +14,8 @@ export interface Admission {
   readonly abort: Abort;
   /** The connection was closed, or the hub leaves: nothing more is to be done. */
   readonly isOver: () => boolean;
+  /** Takes the seat, in the same breath in which it was found free. */
+  readonly enter: (admitted: Admitted) => void;
 }
 
 export interface Admitted {
@@ -23,18 +25,14 @@ export interface Admitted {
 }
 
 /**
- * Undefined where the connection went away meanwhile.
+ * Calls `enter`, unless it is over.
  * @throws HoldfastError that refuses the connection.
  */
-export async function admit(
-  core: Core,
-  seats: Seats,
-  admission: Admission,
-): Promise<Admitted | undefined> {
-  const { hello, request, abort, isOver } = admission;
+export async function admit(core: Core, seats: Seats, admission: Admission): Promise<void> {
+  const { hello, request, abort, isOver, enter } = admission;
   const { clientId, link, auth } = hello;
   const identity = await identify(core, { auth, clientId, request, abort });
-  if (isOver()) return undefined;
+  if (isOver()) return;
   const seat = seats.of(identity.key, clientId);
   try {
     // Asked before the journal too: a refused client should not leave its mark there.
@@ -42,16 +40,14 @@ export async function admit(
     const linked = await core.journal.link(seat.key, link);
     if (!linked.accepted || link < seat.link) throw superseded(link);
     if (!isOver() && !seats.isFull(seat)) {
-      return { seat, identity, welcome: welcomeOf(core, identity, linked.session) };
+      enter({ seat, identity, welcome: welcomeOf(core, identity, linked.session) });
+      return;
     }
     core.journal.unlink(seat.key, link);
     if (!isOver()) refuseOverLimit(core, seats, seat);
-  } catch (error) {
+  } finally {
     seats.emptied(seat);
-    throw error;
   }
-  seats.emptied(seat);
-  return undefined;
 }
 
 function welcomeOf(core: Core, identity: Identity, session: string): Welcome {

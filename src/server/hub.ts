@@ -240,7 +240,8 @@ class LocalHub implements Hub<AnyContract, unknown>, PeerHost {
   async #close({ drain = false, over = 30_000 }: CloseOptions): Promise<void> {
     if (drain) await this.#drain(over);
     this.#isClosed = true;
-    this.#requests.abort(new Error('The server closes.'));
+    this.#requests.stop(new Error('The server closes.'));
+    await this.#until(() => this.seats.pending === 0, CLOSE_GRACE);
     await this.core.writer.idle();
     for (const peer of this.#peers) peer.close(1001, 'The server closes.');
     await this.core.journal.close();

@@ -142,11 +142,12 @@ export class Peer implements Served, ServerWireEvents {
     this.supersede();
   }
 
-  /** Asks a welcomed client to move. */
+  /** Asks a welcomed client to move, and sends one away that is not welcomed yet. */
   sayGoodbye(goodbye: Goodbye): void {
-    if (this.#state.name !== 'open') return;
+    if (this.#state.name !== 'open' && this.#state.name !== 'admitting') return;
     this.#saidGoodbye = true;
     this.write(JSON.stringify(goodbye));
+    if (this.#state.name === 'admitting') this.close(1001, goodbye.reason);
   }
 
   removeFrom(room: string, error: ErrorBody): void {
@@ -217,26 +218,22 @@ export class Peer implements Served, ServerWireEvents {
   }
 
   #greet(hello: Hello): void {
-    const { goodbye } = this.#host;
-    if (goodbye !== undefined) {
-      this.write(JSON.stringify(goodbye));
-      this.close(1001, goodbye.reason);
+    this.#state = { name: 'admitting' };
+    if (this.#host.goodbye !== undefined) {
+      this.sayGoodbye(this.#host.goodbye);
       return;
     }
-    this.#state = { name: 'admitting' };
     this.#admit(hello).catch((error: unknown) => this.#failed(error, 'admitting a client'));
   }
 
   async #admit(hello: Hello): Promise<void> {
-    const admitted = await admit(this.#core, this.#host.seats, {
+    await admit(this.#core, this.#host.seats, {
       hello,
       request: this.#wire.request,
       abort: this.#abort,
-      isOver: () => this.#state.name !== 'admitting' || this.#host.goodbye !== undefined,
+      isOver: () => this.#state.name !== 'admitting',
+      enter: (admitted) => this.#open({ hello, ...admitted }),
     });
-    if (admitted !== undefined) this.#open({ hello, ...admitted });
-    // The hub began to leave while the client was being looked at.
-    else if (this.#state.name === 'admitting') this.#greet(hello);
   }
 
   #open(admitted: Admitted & { readonly hello: Hello }): void {

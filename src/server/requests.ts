@@ -15,13 +15,15 @@ export class Requests {
   /** Those that wait for a request that runs on another node. */
   readonly #waiting = new Map<string, Set<() => void>>();
   readonly #running = new Set<Abort>();
+  #isStopped = false;
 
   constructor(core: Core) {
     this.#core = core;
   }
 
-  /** Ends whatever runs or waits; what ran has an unknown outcome. */
-  abort(reason: Error): void {
+  /** Starts nothing more, and ends whatever runs or waits; what ran has an unknown outcome. */
+  stop(reason: Error): void {
+    this.#isStopped = true;
     for (const abort of this.#running) abort.abort(reason);
     for (const [, waiting] of this.#waiting) for (const wake of waiting) wake();
   }
@@ -45,7 +47,7 @@ export class Requests {
   /** True where it must be tried again: another node had it, and has it no longer. */
   async #attempt(seat: Seat, request: PendingRequest): Promise<boolean> {
     // The client has a newer link, and sends again on it what it still wants.
-    if (request.link < seat.link) return false;
+    if (this.#isStopped || request.link < seat.link) return false;
     const { type, requestId, link } = request;
     const handler = this.#core.settings.handlers.get(type);
     const rerunnable = handler?.rerunnable ?? false;

@@ -1,5 +1,5 @@
 /** A client on a virtual clock and an in-memory network, with everything it shows written down. */
-import { type Client, type ClientOptions, createClient, type Contract } from 'holdfast';
+import { type Client, type ClientOptions, type Contract, createClient } from 'holdfast';
 import {
   ids,
   type MemoryNetwork,
@@ -13,6 +13,7 @@ import {
   virtualClock,
 } from 'holdfast/testing';
 import type { LifecycleSignal } from '../../src/client/environment.js';
+import type { Clock } from '../../src/lib/clock.js';
 
 export interface Harness {
   readonly clock: VirtualClock;
@@ -24,10 +25,16 @@ export interface Harness {
   signal(signal: LifecycleSignal): void;
 }
 
-export function harness(
-  options: Partial<ClientOptions<Contract>> & { auto?: boolean; seed?: number } = {},
-): Harness {
-  const { auto = false, seed = 1, ...rest } = options;
+export interface HarnessOptions extends Partial<ClientOptions<Contract>> {
+  /** The server answers by itself. @default false */
+  auto?: boolean;
+  seed?: number;
+  /** The clock as the client sees it; the network keeps the whole one. */
+  wrapClock?: (clock: Clock) => Clock;
+}
+
+export function harness(options: HarnessOptions = {}): Harness {
+  const { auto = false, seed = 1, wrapClock = (whole) => whole, ...rest } = options;
   const clock = virtualClock();
   const dice = seededDice(seed);
   const network = memoryNetwork({ clock, random: dice });
@@ -37,7 +44,7 @@ export function harness(
     transport: network.transport(),
     ...rest,
     environment: {
-      clock,
+      clock: wrapClock(clock),
       random: dice,
       id: ids(`id${seed}`),
       lifecycle(listener) {

@@ -20,7 +20,13 @@ test('connects, joins, hears, asks, and comes back', async () => {
   server.publish('r', 'a:b', 2);
   await clock.advance(2000);
   expect(heard).toEqual([1, 2]);
-  expect(seen.statuses).toEqual(['disconnected', 'connecting', 'connected', 'reconnecting', 'connected']);
+  expect(seen.statuses).toEqual([
+    'disconnected',
+    'connecting',
+    'connected',
+    'reconnecting',
+    'connected',
+  ]);
   await clock.advance(60000);
   client.close();
   await clock.advance(10);

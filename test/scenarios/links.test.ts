@@ -219,7 +219,10 @@ describe('what is asked for last', () => {
     async replay() {
       const story = stage();
       story.client.connect();
-      story.client.room('r').join({ since: 'r:1' }).catch(() => {});
+      story.client
+        .room('r')
+        .join({ since: 'r:1' })
+        .catch(() => {});
       const link = await greet(story);
       link.say({
         kind: 'room',
@@ -261,21 +264,26 @@ describe('what is asked for last', () => {
   };
 
   for (const [point, reach] of Object.entries(points)) {
-    test.each(['close', 'disconnect'] as const)(`E02 %s() during the ${point} wins`, async (end) => {
-      const { story, late } = await reach();
-      const { client, clock, transport } = story;
-      const dialed = transport.links.length;
-      const heard = story.seen.events.length;
-      client[end]();
-      await clock.settle();
-      late();
-      await clock.advance(300_000);
-      expect(client.state.status).toBe(end === 'close' ? 'closed' : 'disconnected');
-      expect(transport.links).toHaveLength(dialed);
-      expect(transport.links.every(({ hungUp }) => hungUp !== null) || point === 'wait').toBe(true);
-      expect(story.seen.events).toHaveLength(heard);
-      expect(clock.pending).toBe(0);
-    });
+    test.each(['close', 'disconnect'] as const)(
+      `E02 %s() during the ${point} wins`,
+      async (end) => {
+        const { story, late } = await reach();
+        const { client, clock, transport } = story;
+        const dialed = transport.links.length;
+        const heard = story.seen.events.length;
+        client[end]();
+        await clock.settle();
+        late();
+        await clock.advance(300_000);
+        expect(client.state.status).toBe(end === 'close' ? 'closed' : 'disconnected');
+        expect(transport.links).toHaveLength(dialed);
+        expect(transport.links.every(({ hungUp }) => hungUp !== null) || point === 'wait').toBe(
+          true,
+        );
+        expect(story.seen.events).toHaveLength(heard);
+        expect(clock.pending).toBe(0);
+      },
+    );
 
     test(`E02 reconnect() during the ${point} wins`, async () => {
       const { story, late, next } = await reach();
@@ -321,24 +329,27 @@ describe('what is asked for last', () => {
     ['connected', ['reconnect'], 'connected'],
     ['reconnecting', ['disconnect'], 'disconnected'],
     ['reconnecting', ['disconnect', 'connect'], 'connected'],
-  ] as const)('E06 a listener that hears "%s" and calls %j ends in "%s"', async (heard, calls, end) => {
-    const { client, clock, network, server } = harness({ auto: true, reconnect: steady });
-    let once = true;
-    client.onState(({ status }) => {
-      if (status !== heard || !once) return;
-      once = false;
-      for (const call of calls) void Promise.resolve(client[call]()).catch(() => {});
-    });
-    client.connect().catch(() => {});
-    await clock.advance(50);
-    if (heard === 'reconnecting') network.cut();
-    await clock.advance(1_000);
-    expect(once).toBe(false);
-    expect(client.state.status).toBe(end);
-    const open = end === 'connected' ? 1 : 0;
-    expect(server.links.filter((link) => link.open)).toHaveLength(open);
-    client.close();
-  });
+  ] as const)(
+    'E06 a listener that hears "%s" and calls %j ends in "%s"',
+    async (heard, calls, end) => {
+      const { client, clock, network, server } = harness({ auto: true, reconnect: steady });
+      let once = true;
+      client.onState(({ status }) => {
+        if (status !== heard || !once) return;
+        once = false;
+        for (const call of calls) void Promise.resolve(client[call]()).catch(() => {});
+      });
+      client.connect().catch(() => {});
+      await clock.advance(50);
+      if (heard === 'reconnecting') network.cut();
+      await clock.advance(1_000);
+      expect(once).toBe(false);
+      expect(client.state.status).toBe(end);
+      const open = end === 'connected' ? 1 : 0;
+      expect(server.links.filter((link) => link.open)).toHaveLength(open);
+      client.close();
+    },
+  );
 });
 
 describe('attempts and their backoff', () => {
@@ -468,7 +479,10 @@ describe('attempts and their backoff', () => {
   });
 
   test.each([0, 0.5, 1 - 2 ** -53])('E08 no two waits in a row are 0 (roll %d)', async (roll) => {
-    const story = stage({ reconnect: { initialDelay: 1_000 }, environment: { random: () => roll } });
+    const story = stage({
+      reconnect: { initialDelay: 1_000 },
+      environment: { random: () => roll },
+    });
     story.client.connect();
     await story.clock.settle();
     const measured = await waits(story, 8, (link) => link.end());

@@ -39,8 +39,6 @@ export class FakeClient {
   /** How often the hub wrote: frames of one write share it. */
   writes = 0;
   closed: { code: number; reason: string } | 'terminated' | undefined;
-  /** What the network has not taken yet, in bytes. */
-  bufferedAmount = 0;
   /** Off: what is written stays in the buffer. */
   reads = true;
   /** Off: a close of the server is never answered. */
@@ -48,11 +46,12 @@ export class FakeClient {
   readonly #clock: VirtualClock;
   readonly #on: ReturnType<ReturnType<typeof createHub>['accept']>;
   readonly #held: string[] = [];
+  readonly #buffer = { bytes: 0 };
   #gone = false;
 
   constructor(hub: { accept: ReturnType<typeof createHub>['accept'] }, { clock }: World) {
     this.#clock = clock;
-    const client = this;
+    const buffer = this.#buffer;
     const wire: ServerWire = {
       transport: 'memory',
       request: { url: 'memory:/', headers: {}, remoteAddress: undefined },
@@ -66,10 +65,15 @@ export class FakeClient {
         clock.after(0, () => this.lose());
       },
       get bufferedAmount() {
-        return client.bufferedAmount;
+        return buffer.bytes;
       },
     };
     this.#on = hub.accept(wire);
+  }
+
+  /** What the network has not taken yet, in bytes. */
+  get bufferedAmount(): number {
+    return this.#buffer.bytes;
   }
 
   /** Sends frames, then lets everything settle. */
@@ -92,7 +96,7 @@ export class FakeClient {
   async take(frames = Number.POSITIVE_INFINITY): Promise<void> {
     for (let taken = 0; taken < frames && this.#held.length > 0; taken++) {
       const text = this.#held.shift() ?? '';
-      this.bufferedAmount -= text.length;
+      this.#buffer.bytes -= text.length;
       this.frames.push(parsed(text));
     }
     this.#on.drained();
@@ -139,7 +143,7 @@ export class FakeClient {
       if (this.reads) this.frames.push(parsed(wire));
       else {
         this.#held.push(wire);
-        this.bufferedAmount += wire.length;
+        this.#buffer.bytes += wire.length;
       }
     }
   }

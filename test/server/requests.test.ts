@@ -37,7 +37,7 @@ describe('running', () => {
 
   test('requests of one room run one after another, other lines go on beside them', async () => {
     const w = world();
-    const gates = new Map<string, ReturnType<typeof gate>>();
+    const gates = new Map<string, ReturnType<typeof gate<void>>>();
     const started: string[] = [];
     const hub = hubOf(w, {
       handlers: {

@@ -1,0 +1,1 @@
+export async function serveRoom(): Promise<{ url: string; close(): Promise<void> }> { throw new Error('later'); }

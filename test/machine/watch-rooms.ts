@@ -1,0 +1,346 @@
+/** Watches rooms: each event once, in order, or a gap that says so; and what the server is told. */
+import type { Order } from '../../src/machine/order.js';
+import { ME, type Event, type RoomJoined, type RoomVerdict } from '../../src/protocol/frame.js';
+import { must, type Place, placeOf, type Scene } from './scene.js';
+
+interface Watched {
+  wanted: number;
+  readonly calls: Set<number>;
+  /** The event that was given last, or where a verdict put us. Null: anything may come next. */
+  stand: Place | null;
+  /** Another one that would do as well. */
+  or: Place | null;
+  /** Since the gap was told, until a run has healed it. */
+  gapped: boolean;
+  run: { readonly id: number; readonly since: number } | null;
+  /** Given to the listeners, who are not done with them. */
+  readonly owed: Map<string, Place>;
+  /** Of the live link: joins without a verdict, and whether the server serves the room. */
+  answers: number;
+  served: boolean;
+  retrying: boolean;
+  leftIn: number;
+}
+
+/** I13, I14, I15, I20 (joins), I26. */
+export class RoomWatch {
+  readonly #rooms = new Map<string, Watched>();
+  readonly #seen = new Set<string>();
+  #owner: string | null | undefined;
+  #runs = 0;
+
+  constructor() {
+    this.#room(ME).wanted = 1;
+  }
+
+  /** Runs of onGap that are under way. */
+  get runs(): { room: string; run: number; stand: Place | null }[] {
+    return [...this.#rooms].flatMap(([room, { run, stand }]) =>
+      run === null ? [] : [{ room, run: run.id, stand }],
+    );
+  }
+
+  get joins(): { room: string; call: number }[] {
+    return [...this.#rooms].flatMap(([room, { calls }]) =>
+      [...calls].map((call) => ({ room, call })),
+    );
+  }
+
+  get owed(): { room: string; eventId: string }[] {
+    return [...this.#rooms].flatMap(([room, { owed }]) =>
+      [...owed.keys()].map((eventId) => ({ room, eventId })),
+    );
+  }
+
+  /** What a link presents must not be ahead of the listeners, and must name what is wanted. */
+  hello(wishes: readonly { room: string; since?: string }[]): void {
+    const named = new Map(wishes.map(({ room, since }) => [room, since]));
+    for (const [name, room] of this.#rooms) {
+      if (name !== ME) {
+        must(named.has(name) === room.wanted > 0, 'I26', `hello and ${name}, wanted ${room.wanted}`);
+      }
+      const since = named.get(name);
+      if (since === undefined) continue;
+      const { epoch, seq } = placeOf(since);
+      for (const owed of room.owed.values()) {
+        must(owed.epoch !== epoch || owed.seq > seq, 'I15', `${since} is ahead of a listener`);
+      }
+    }
+  }
+
+  step(scene: Scene): void {
+    const { fact, live, liveBefore } = scene;
+    if (live !== liveBefore) this.#linkChanged(scene);
+    const verdict = this.#verdict(scene);
+    switch (fact.fact) {
+      case 'joinAsked':
+        this.#joinAsked(fact.room, fact.since, fact.call);
+        break;
+      case 'leaveAsked':
+        this.#leave(fact.room, scene.tick);
+        break;
+      case 'joinAborted':
+        if (this.#room(fact.room).calls.delete(fact.call)) this.#leave(fact.room, scene.tick);
+        break;
+      case 'delivered':
+        this.#room(fact.room).owed.delete(fact.eventId);
+        break;
+    }
+    const healed = this.#healed(scene);
+    for (const order of scene.orders) this.#order(order, scene, healed);
+    if (verdict !== null) this.#joined(verdict, scene);
+    this.#times(scene);
+    if (scene.after.status === 'closed') this.#closed();
+    if (fact.fact === 'tickEnded' && live !== null) this.#atRest();
+  }
+
+  #linkChanged({ welcomed }: Scene): void {
+    for (const room of this.#rooms.values()) {
+      room.answers = 0;
+      room.served = false;
+      room.retrying = false;
+    }
+    if (welcomed === null) return;
+    const owner = welcomed.welcome.user ?? null;
+    if (this.#owner !== undefined && this.#owner !== owner) this.#reset(this.#room(ME));
+    this.#owner = owner;
+    for (const name of new Set([ME, ...welcomed.hello.rooms.map(({ room }) => room)])) {
+      this.#asked(name);
+    }
+  }
+
+  /** The verdict that counts, of those that answer a join: only the last one does. */
+  #verdict({ fact, live, orders, tick }: Scene): RoomJoined | null {
+    if (fact.fact !== 'received' || fact.link !== live || fact.frame.kind !== 'room') return null;
+    const verdict: RoomVerdict = fact.frame;
+    const room = this.#room(verdict.room);
+    if ('caughtUp' in verdict || 'left' in verdict) return null;
+    if (room.answers > 0) room.answers--;
+    room.served = 'joined' in verdict;
+    if (room.answers > 0) return null;
+    if ('joined' in verdict) {
+      room.retrying = false;
+      return verdict;
+    }
+    const refused = orders.some(({ order }) => order === 'answerJoins' || order === 'report');
+    if (!refused) room.retrying = true;
+    else if (verdict.room !== ME) {
+      room.wanted = 0;
+      room.leftIn = tick;
+      this.#reset(room);
+    }
+    return null;
+  }
+
+  #joined(verdict: RoomJoined, { orders }: Scene): void {
+    const room = this.#room(verdict.room);
+    const place = { epoch: verdict.epoch, seq: verdict.seq };
+    const told = orders.some((one) => tellsGap(one, verdict.room));
+    if (told || room.gapped || room.stand === null) {
+      const goesOn = !told && room.gapped && verdict.recovered;
+      if (!goesOn) room.stand = place;
+      if (told) room.owed.clear();
+      return;
+    }
+    const same = verdict.epoch === room.stand.epoch;
+    must(verdict.recovered && same, 'I13', `a gap of ${verdict.room} that nobody is told of`);
+  }
+
+  #joinAsked(name: string, since: string | undefined, call: number): void {
+    const room = this.#room(name);
+    if (room.wanted === 0) {
+      this.#reset(room);
+      room.stand = since === undefined ? null : placeOf(since);
+    }
+    room.wanted++;
+    room.calls.add(call);
+  }
+
+  #leave(name: string, tick: number): void {
+    const room = this.#room(name);
+    if (name === ME || room.wanted === 0) return;
+    room.wanted--;
+    if (room.wanted > 0) return;
+    room.leftIn = tick;
+    this.#reset(room);
+  }
+
+  /** Returns the room that a run has just healed. */
+  #healed({ fact, orders }: Scene): string | null {
+    if (fact.fact !== 'healed' && fact.fact !== 'healFailed') return null;
+    const room = this.#room(fact.room);
+    if (room.run?.id !== fact.run) return null;
+    room.run = null;
+    if (fact.fact === 'healFailed') return null;
+    // Run again: what came in between is in the next state.
+    if (orders.some((one) => one.order === 'heal' && one.room === fact.room)) {
+      room.stand = null;
+      return null;
+    }
+    room.gapped = false;
+    if (fact.eventId !== undefined) {
+      room.or = room.stand;
+      room.stand = placeOf(fact.eventId);
+    }
+    return fact.room;
+  }
+
+  #order(order: Order, scene: Scene, healed: string | null): void {
+    switch (order.order) {
+      case 'deliver':
+        this.#deliver(order.event, scene, healed);
+        break;
+      case 'heal':
+        this.#heal(order.room, order.run, scene);
+        if (order.reason === 'overflow') this.#room(order.room).stand = null;
+        break;
+      case 'stopHealing':
+        this.#stopHealing(order.room, order.run, scene);
+        break;
+      case 'report':
+        this.#reported(order, scene);
+        break;
+      case 'answerJoins':
+        for (const call of order.calls) this.#answerJoin(call, order.error !== null, scene);
+        break;
+      case 'transmit':
+        for (const frame of order.frames) {
+          if (typeof frame !== 'object' || !('kind' in frame)) continue;
+          if (frame.kind === 'join') for (const { room } of frame.rooms) this.#asked(room);
+          if (frame.kind === 'leave') for (const room of frame.rooms) this.#room(room).served = false;
+        }
+        break;
+    }
+  }
+
+  #deliver(event: Event, scene: Scene, healed: string | null): void {
+    const { eventId, seq } = event;
+    if (seq === undefined || event.room === undefined) {
+      must(!this.#seen.has(eventId), 'I13', `delivers ${eventId} twice`);
+      this.#seen.add(eventId);
+      return;
+    }
+    const room = this.#room(event.room);
+    must(room.wanted > 0 || room.leftIn === scene.tick, 'I13', `delivers ${eventId} of a room that was left`);
+    must(!room.gapped, 'I14', `delivers ${eventId} while the gap before it is open`);
+    must(scene.fact.fact === 'received' || healed === event.room, 'I14', `delivers at ${scene.fact.fact}`);
+    const place = placeOf(eventId);
+    const follows = [room.stand, room.or].some(
+      (stand) => stand !== null && stand.epoch === place.epoch && stand.seq + 1 === place.seq,
+    );
+    const stand = room.stand === null ? 'anything' : `${room.stand.epoch}|${room.stand.seq}`;
+    must(follows || room.stand === null, 'I13', `delivers ${eventId} after ${stand}`);
+    room.stand = place;
+    room.or = null;
+    room.owed.set(eventId, place);
+  }
+
+  #heal(name: string, run: number, { now, fact }: Scene): void {
+    const room = this.#room(name);
+    must(room.run === null, 'I14', `runs onGap of ${name} twice at a time`);
+    must(run > this.#runs, 'I14', 'uses the id of a run again');
+    this.#runs = run;
+    room.run = { id: run, since: now };
+    room.gapped = true;
+    room.owed.clear();
+    if (fact.fact === 'received') this.#hole(name, fact.frame);
+  }
+
+  /** A number that never came: the next event is the one that showed it. */
+  #hole(name: string, frame: { kind: string }): void {
+    if (!isEvent(frame) || frame.room !== name || frame.seq === undefined) return;
+    this.#room(name).stand = { ...placeOf(frame.eventId), seq: frame.seq - 1 };
+  }
+
+  #stopHealing(name: string, id: number, { fact }: Scene): void {
+    const room = this.#room(name);
+    // A run that rests between two attempts is told to stop as well, harmlessly.
+    must(room.run === null || room.run.id === id, 'I14', `stops run ${id} of ${name}`);
+    room.run = null;
+    if (fact.fact !== 'timeUp') room.gapped = false;
+  }
+
+  #reported(order: Order & { order: 'report' }, { fact }: Scene): void {
+    const { code, details } = order.error;
+    if (code !== 'PROTOCOL_ERROR' || typeof details.room !== 'string') return;
+    if (fact.fact === 'received') this.#hole(details.room, fact.frame);
+  }
+
+  #answerJoin(call: number, failed: boolean, scene: Scene): void {
+    for (const [name, room] of this.#rooms) {
+      if (!room.calls.delete(call)) continue;
+      if (!failed) {
+        must(scene.live !== null && room.served, 'I20', `says that ${name} is joined, and it is not`);
+        must(!room.gapped, 'I20', `says that ${name} is joined before its gap is healed`);
+      } else if (scene.after.status === 'closed') room.wanted--;
+      return;
+    }
+    must(false, 'I20', `answers join ${call}, which does not wait`);
+  }
+
+  #asked(name: string): void {
+    const room = this.#room(name);
+    room.answers++;
+    room.served = true;
+    room.retrying = false;
+  }
+
+  #times({ fact, now }: Scene): void {
+    if (fact.fact !== 'timeUp') return;
+    for (const [name, { run }] of this.#rooms) {
+      must(run === null || now - run.since <= 30_000, 'I14', `onGap of ${name} runs for ever`);
+    }
+  }
+
+  #closed(): void {
+    for (const [name, room] of this.#rooms) {
+      must(room.calls.size === 0, 'I24', `closed with ${room.calls.size} joins of ${name} unanswered`);
+      must(room.run === null, 'I24', `closed while onGap of ${name} runs`);
+    }
+  }
+
+  /** Every join has its verdict, so the server's set of rooms must be the wanted one. */
+  #atRest(): void {
+    for (const [name, room] of this.#rooms) {
+      if (room.answers > 0 || room.retrying || name === ME) continue;
+      must(room.served === room.wanted > 0, 'I26', `${name}: wanted ${room.wanted}, served ${room.served}`);
+    }
+  }
+
+  /** Nothing is known of the room any more; whatever comes next may come. */
+  #reset(room: Watched): void {
+    room.stand = null;
+    room.or = null;
+    room.gapped = false;
+    room.owed.clear();
+  }
+
+  #room(name: string): Watched {
+    const known = this.#rooms.get(name);
+    if (known !== undefined) return known;
+    const room: Watched = {
+      wanted: 0,
+      calls: new Set(),
+      stand: null,
+      or: null,
+      gapped: false,
+      run: null,
+      owed: new Map(),
+      answers: 0,
+      served: false,
+      retrying: false,
+      leftIn: -1,
+    };
+    this.#rooms.set(name, room);
+    return room;
+  }
+}
+
+function tellsGap(order: Order, room: string): boolean {
+  if (order.order === 'heal') return order.room === room;
+  return order.order === 'report' && order.error.details.room === room && order.error.code === 'PROTOCOL_ERROR';
+}
+
+function isEvent(frame: { kind: string }): frame is Event {
+  return frame.kind === 'event';
+}
