@@ -223,15 +223,7 @@ export class Driver {
     const controller = new AbortController();
     this.#asking = controller;
     run(this.#parts.auth, { reason, signal: controller.signal }).then(
-      (auth) => {
-        if (auth === undefined) {
-          const error = failed(
-            'auth',
-            'it returned undefined. Return credentials, or null to sign out',
-          );
-          this.dispatch({ fact: 'credentialsFailed', ask, error });
-        } else this.dispatch({ fact: 'credentialsGiven', ask, auth, key: keyOf(auth) });
-      },
+      (auth) => this.dispatch(credentialsFact(ask, auth)),
       (thrown: unknown) => {
         const error = thrown instanceof HoldfastError ? thrown : failed('auth', 'it threw', thrown);
         this.dispatch({ fact: 'credentialsFailed', ask, error });
@@ -328,11 +320,15 @@ function failed(option: string, why: string, cause?: unknown): HoldfastError {
   return new HoldfastError('CONNECTION_FAILED', `${option} failed: ${why}.`, { cause });
 }
 
-/** Tells two credentials apart; never shown to anybody. */
-function keyOf(auth: unknown): string {
+/** The key tells two credentials apart; it is never shown to anybody. */
+function credentialsFact(ask: number, auth: unknown): Fact {
   try {
-    return JSON.stringify(auth) ?? '';
-  } catch {
-    return '';
+    const key = JSON.stringify(auth);
+    if (key !== undefined) return { fact: 'credentialsGiven', ask, auth, key };
+    const error = failed('auth', 'it returned nothing. Return credentials, or null to sign out');
+    return { fact: 'credentialsFailed', ask, error };
+  } catch (cause) {
+    const error = failed('auth', 'it returned what cannot be encoded as JSON', cause);
+    return { fact: 'credentialsFailed', ask, error };
   }
 }

@@ -9,7 +9,7 @@ export interface Socket {
   onopen: (() => void) | null;
   /** Text comes as a string, bytes as an ArrayBuffer. */
   onmessage: ((event: { readonly data: unknown }) => void) | null;
-  onerror: ((event: unknown) => void) | null;
+  onerror: ((event: { readonly message?: string }) => void) | null;
   onclose: ((event: { readonly code: number; readonly reason: string }) => void) | null;
   send(data: string | Uint8Array): void;
   close(code?: number, reason?: string): void;

@@ -37,6 +37,8 @@ export function webSocket(url: string | (() => string), options: WebSocketOption
 
 class WebSocketLink implements Link {
   readonly #socket: Socket;
+  /** What the platform says of an error; browsers say nothing. */
+  #why = '';
 
   constructor(socket: Socket, codec: Codec, hello: () => Hello, on: LinkEvents) {
     this.#socket = socket;
@@ -46,15 +48,19 @@ class WebSocketLink implements Link {
         on.closed(wrongServer());
         return;
       }
+      isOpen = true;
       this.send([codec.encode(hello())]);
       on.opened();
     };
     socket.onmessage = ({ data }) => on.received(codec.decode(data));
     // The close that follows has the code, and an error while open alone means nothing.
-    socket.onerror = () => {};
+    socket.onerror = ({ message }) => {
+      this.#why = message ?? '';
+    };
+    let isOpen = false;
     socket.onclose = ({ code, reason }) => {
       this.#silence();
-      on.closed(closeFault(code, reason));
+      on.closed(isOpen ? closeFault(code, reason || this.#why) : noHandshake(code, this.#why));
     };
   }
 
@@ -96,6 +102,14 @@ class WebSocketLink implements Link {
 /** Servers that choose no subprotocol are taken at their word; another one than ours is another language. */
 function chosen(protocol: string): boolean {
   return protocol === '' || protocol === SUBPROTOCOL;
+}
+
+function noHandshake(closeCode: number, why: string): HoldfastError {
+  return new HoldfastError(
+    'CONNECTION_FAILED',
+    `The WebSocket handshake was refused: ${why || 'the platform does not say why. Check the URL, and whether a proxy or a sign-in page answers for the server'}.`,
+    { details: { closeCode } },
+  );
 }
 
 function wrongServer(): HoldfastError {

@@ -117,6 +117,23 @@ describe('a provider in trouble', () => {
     expect(story.client.state.status).toBe('closed');
   });
 
+  test('E38 credentials that cannot be encoded are a failed attempt', async () => {
+    const story = stage({
+      auto: true,
+      answer: (question) => (question === 1 ? { token: 1n } : 'good'),
+      reconnect: { jitter: 'none' },
+    });
+    const { client, clock, server } = story;
+    void client.connect();
+    await clock.advance(100);
+    expect(client.state).toMatchObject({ status: 'reconnecting', reconnectAttempts: 1 });
+    expect(client.state.error?.message).toMatch(/auth/);
+    await clock.advance(1_000);
+    expect(client.state.status).toBe('connected');
+    expect(server.links.map((link) => link.hello?.auth)).toEqual(['good']);
+    client.close();
+  });
+
   test('E38 a renewal that fails is tried again later, not in a circle', async () => {
     let down = false;
     let asks = 0;

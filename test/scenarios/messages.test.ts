@@ -23,6 +23,7 @@ async function inRoom(options: Options = {}) {
   const { link } = all.server;
   link.welcome();
   link.joined('@me');
+  link.caughtUp('@me');
   link.joined('r', { recovered: false, reason: 'new' });
   link.caughtUp('r');
   await all.clock.advance(1);
@@ -181,7 +182,6 @@ describe('E42 frames that are none', () => {
     expect(answers).toHaveLength(2);
     expect(answers[1]).toContain('"requestId":"r3","success":true');
     expect('polluted' in {}).toBe(false);
-    await hub.close();
   });
 });
 
@@ -245,6 +245,7 @@ describe('E43 payloads that do not fit the contract', () => {
     expect(link.sent('request')).toHaveLength(1);
     expect(link.sent('message')).toEqual([]);
     link.respond('id', { id: 7 });
+    await clock.advance(1);
     await expect(answered).rejects.toMatchObject({
       code: 'INVALID_PAYLOAD',
       message: expect.stringMatching(/response "message:send".*"id"/),

@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';
 import { type AddressInfo, connect } from 'node:net';
-import { createHub, type HubOptions } from 'holdfast/server';
+import { createHub, type HubOptions, memoryJournal, unauthorized } from 'holdfast/server';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { WebSocket } from 'ws';
 import type { AnyContract } from '../../src/protocol/contract.js';
@@ -135,13 +135,16 @@ describe('a real socket', () => {
   });
 
   test('that stops reading is served from the journal, and memory stays bounded', async () => {
-    const { hub, url } = await serving({ limits: { bufferedBytes: 65_536 } });
+    const { hub, url } = await serving({
+      journal: memoryJournal({ maxBytes: 100_000_000 }),
+      limits: { bufferedBytes: 65_536 },
+    });
     const client = dial(url);
     await client.opened;
     client.send(hello({ rooms: [{ room: 'a' }] }));
     await client.heard('room', 4);
     client.socket.pause();
-    const payload = 'x'.repeat(10_000);
+    const payload = 'x'.repeat(50_000);
     // Far more than the buffers of two sockets take, and less than the journal keeps.
     for (let n = 0; n < 390; n++) await hub.publish('a', 'x:y', payload);
     const before = hub.metrics().eventsDelivered;
@@ -198,7 +201,6 @@ describe('refusals', () => {
   });
 
   test('refused credentials are told after the upgrade, where browsers can see them', async () => {
-    const { unauthorized } = await import('holdfast/server');
     const { url } = await serving({
       authenticate: () => {
         throw unauthorized('No.');

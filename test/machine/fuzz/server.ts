@@ -95,25 +95,29 @@ export class HostileServer {
   }
 
   publish(room: string): void {
-    const journal = this.#journal(room);
+    const key = this.#keyOf(room, this.#user);
+    const journal = this.#journal(key);
     const seq = ++journal.last;
     if (this.#dice.chance(0.08)) journal.holes.add(seq);
     if (this.#dice.chance(0.2)) journal.floor = Math.max(journal.floor, seq - this.#dice.below(4));
     for (const wire of this.#wires.values()) {
-      const at = wire.readers.get(this.#key(room, wire));
+      if (this.#keyOf(room, wire.user) !== key) continue;
+      const at = wire.readers.get(room);
       if (at !== undefined) this.#read(wire, room, at);
     }
   }
 
   /** The room's history is gone: it starts over. */
   restart(room: string): void {
-    const journal = this.#journal(room);
+    const key = this.#keyOf(room, this.#user);
+    const journal = this.#journal(key);
     journal.epoch = ++this.#epochs;
     journal.last = this.#dice.below(3);
     journal.floor = journal.last;
     journal.holes.clear();
     for (const wire of this.#wires.values()) {
-      if (wire.readers.has(this.#key(room, wire))) this.#joined(wire, room, 'epoch');
+      const isHere = this.#keyOf(room, wire.user) === key && wire.readers.has(room);
+      if (isHere) this.#joined(wire, room, 'epoch');
     }
   }
 
@@ -141,7 +145,7 @@ export class HostileServer {
 
   /** An id that `onGap` may say its state is current to. */
   somewhere(room: string): string {
-    const { epoch, floor, last } = this.#journal(room);
+    const { epoch, floor, last } = this.#journal(this.#keyOf(room, this.#user));
     return `${room}|${epoch}|${Math.max(floor, last - this.#dice.below(3))}`;
   }
 
@@ -182,15 +186,14 @@ export class HostileServer {
       return;
     }
     const place = placeOf(since);
-    const { epoch, floor, last } = this.#journal(this.#key(room, wire));
+    const { epoch, floor, last } = this.#journal(this.#keyOf(room, wire.user));
     if (place.epoch !== String(epoch)) this.#joined(wire, room, 'epoch');
     else if (place.seq < floor || place.seq > last) this.#joined(wire, room, 'expired');
     else this.#joined(wire, room, null, place.seq);
   }
 
   #joined(wire: Wire, room: string, reason: 'new' | 'expired' | 'epoch' | null, at?: number): void {
-    const key = this.#key(room, wire);
-    const { epoch, last } = this.#journal(key);
+    const { epoch, last } = this.#journal(this.#keyOf(room, wire.user));
     const seq = at ?? last;
     const cursor = `${room}|${epoch}|${seq}`;
     const recovered = reason === null ? { recovered: true } : { recovered: false, reason };
@@ -200,12 +203,11 @@ export class HostileServer {
   }
 
   #read(wire: Wire, room: string, from: number): void {
-    const key = this.#key(room, wire);
-    const { epoch, holes, last } = this.#journal(key);
+    const { epoch, holes, last } = this.#journal(this.#keyOf(room, wire.user));
     for (let seq = from; seq <= last; seq++) {
       if (!holes.has(seq)) wire.queue.push(event(room, epoch, seq));
     }
-    wire.readers.set(key, last + 1);
+    wire.readers.set(room, last + 1);
   }
 
   /** An event of a server without a journal; now and then one it has sent before. */
@@ -260,8 +262,8 @@ export class HostileServer {
   }
 
   /** `@me` is another room for each user. */
-  #key(room: string, wire: Wire): string {
-    return room === ME ? `${ME}${wire.user}` : room;
+  #keyOf(room: string, user: string): string {
+    return room === ME ? `${ME}${user}` : room;
   }
 
   #journal(key: string): Journal {
