@@ -45,7 +45,7 @@ export interface Bench {
   readonly target: { readonly ratio: number } | { readonly value: number };
   /** Events, messages, clients: how many in one round. */
   readonly size: number;
-  readonly rounds: number;
+  readonly quickSize: number;
   /** A process for each round: for what a process does not give back, memory. */
   readonly fresh?: boolean;
   measure(contender: Contender, round: Round): Promise<number>;

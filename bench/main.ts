@@ -10,7 +10,7 @@ import { parseArgs } from 'node:util';
 import { type Bench, median, quantile } from './bench.ts';
 import { benches } from './benches.ts';
 import { contenders } from './contenders.ts';
-import { compare, type Effort, type Pairs } from './pairs.ts';
+import { compare, type Effort, type Pairs, stopServers } from './pairs.ts';
 import { storm } from './storm.ts';
 
 const { values: options } = parseArgs({
@@ -33,14 +33,14 @@ if (chosen.length > 0) printHeader();
 for (const bench of chosen) {
   for (const peer of peers) printRow(await compare(bench, peer, effort(bench)));
 }
-if (stormy) storm();
+await stopServers();
+if (stormy) storm({ wide: options.only !== '' });
 console.log(`\n${((performance.now() - started) / 1_000).toFixed(0)} s`);
 
-function effort({ size, rounds, fresh }: Bench): Effort {
+function effort({ size, quickSize }: Bench): Effort {
   const profiles = options.profile;
-  if (!options.quick) return { size, rounds, warmUps: 2, generations: 2, profiles };
-  const least = fresh ? 2 : 3;
-  return { size: fresh ? size / 2 : size, rounds: least, warmUps: 1, generations: 1, profiles };
+  if (options.quick) return { size: quickSize, seconds: 1.5, least: 2, generations: 1, profiles };
+  return { size, seconds: 14, least: 4, generations: 2, profiles };
 }
 
 function printHeader(): void {

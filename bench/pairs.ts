@@ -16,10 +16,10 @@ export interface Pairs {
 }
 
 export interface Effort {
-  readonly rounds: number;
   readonly size: number;
-  /** Rounds whose figures are thrown away: code runs slower before it is compiled. */
-  readonly warmUps: number;
+  /** How long pairs are measured, whatever the machine; at least `least` of them. */
+  readonly seconds: number;
+  readonly least: number;
   /** How often both processes are started anew: each compiles a little differently. */
   readonly generations: number;
   /** A folder for CPU profiles of the contenders. */
@@ -28,20 +28,27 @@ export interface Effort {
 
 export async function compare(bench: Bench, contender: string, effort: Effort): Promise<Pairs> {
   const pairs: Pairs = { bench, contender, floor: [], values: [], ratios: [] };
-  const generations = bench.fresh ? effort.rounds : effort.generations;
-  const rounds = bench.fresh ? 1 : Math.ceil(effort.rounds / effort.generations);
-  const warmUps = bench.fresh ? 0 : effort.warmUps;
-  for (let generation = 0; generation < generations; generation++) {
-    const one = await Lane.start('floor', bench, effort);
-    const other = await Lane.start(contender, bench, effort);
-    for (let round = -warmUps; round < rounds; round++) {
+  const started = performance.now();
+  const elapsed = () => (performance.now() - started) / 1_000;
+  const isDone = () => pairs.ratios.length >= effort.least && elapsed() >= effort.seconds;
+  for (let generation = 1; !isDone(); generation++) {
+    const [one, other] = await Promise.all([
+      Lane.start('floor', bench, effort),
+      Lane.start(contender, bench, effort),
+    ]);
+    const until = (effort.seconds * generation) / effort.generations;
+    // A round whose figures are thrown away: code runs slower before it is compiled.
+    let isWarm = bench.fresh === true;
+    do {
       const floor = await one.measure();
       const value = await other.measure();
-      if (round < 0) continue;
-      pairs.floor.push(floor);
-      pairs.values.push(value);
-      pairs.ratios.push(value / floor);
-    }
+      if (isWarm) {
+        pairs.floor.push(floor);
+        pairs.values.push(value);
+        pairs.ratios.push(value / floor);
+      }
+      isWarm = true;
+    } while (!isDone() && !bench.fresh && (elapsed() < until || generation >= effort.generations));
     one.stop();
     other.stop();
   }
@@ -51,7 +58,7 @@ export async function compare(bench: Bench, contender: string, effort: Effort): 
 /** No round takes so long: something hangs. */
 const PATIENCE = 60_000;
 
-/** A contender and its server, each in a process of its own. */
+/** A contender in a process of its own, and its server in another one. */
 class Lane {
   readonly #server: ChildProcess;
   readonly #runner: ChildProcess;
@@ -66,8 +73,7 @@ class Lane {
   static async start(name: string, bench: Bench, { size, profiles }: Effort): Promise<Lane> {
     const entry = contenders[name];
     if (entry === undefined) throw new Error(`There is no contender "${name}".`);
-    const server = start(entry.server, [], []);
-    const { port } = await answer(server);
+    const { server, port } = await serving(entry.server);
     const isProfiled = profiles !== undefined && name !== 'floor';
     const profile = isProfiled ? ['--cpu-prof', `--cpu-prof-dir=${profiles}`] : [];
     const runner = start('runner.ts', [name, bench.name], ['--expose-gc', ...profile]);
@@ -84,8 +90,25 @@ class Lane {
 
   stop(): void {
     this.#runner.disconnect();
-    this.#server.disconnect();
   }
+}
+
+const servers = new Map<string, Promise<{ server: ChildProcess; port: number }>>();
+
+/** One process for each kind of server, for the whole run. */
+function serving(file: string): Promise<{ server: ChildProcess; port: number }> {
+  let known = servers.get(file);
+  if (known === undefined) {
+    const server = start(file, [], []);
+    known = answer(server).then(({ port = 0 }) => ({ server, port }));
+    servers.set(file, known);
+  }
+  return known;
+}
+
+/** Lets the process end. */
+export async function stopServers(): Promise<void> {
+  for (const known of servers.values()) (await known).server.disconnect();
 }
 
 function start(file: string, args: string[], execArgv: string[]): ChildProcess {

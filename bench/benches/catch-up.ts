@@ -17,8 +17,8 @@ export const catchUp: Bench[] = [
     title: 'catching up 1,000 events in 100 rooms',
     unit: 'µs',
     target: { ratio: 1.5 },
-    size: 20,
-    rounds: 12,
+    size: 15,
+    quickSize: 8,
     async measure(contender, { base, size }) {
       const client = await contender.returning(`${base}/catch-up`, missed);
       const times: number[] = [];

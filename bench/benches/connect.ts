@@ -14,8 +14,8 @@ export const connect: Bench[] = [
     title: 'connect to welcome, p50',
     unit: 'µs',
     target: { ratio: 1.5 },
-    size: 100,
-    rounds: 14,
+    size: 60,
+    quickSize: 40,
     async measure(contender, { base, size }) {
       const times: number[] = [];
       collectGarbage();

@@ -18,8 +18,8 @@ export const inbound: Bench[] = [
     title: 'inbound flood, seq',
     unit: 'µs CPU per event',
     target: { ratio: 1.25 },
-    size: 100_000,
-    rounds: 16,
+    size: 50_000,
+    quickSize: 25_000,
     measure: (contender, round) => receive(contender, round, `/flood?seq=1&events=${round.size}`),
   },
   {
@@ -27,8 +27,8 @@ export const inbound: Bench[] = [
     title: 'inbound flood, eventIds only',
     unit: 'µs CPU per event',
     target: { ratio: 1.45 },
-    size: 100_000,
-    rounds: 16,
+    size: 50_000,
+    quickSize: 25_000,
     measure: (contender, round) => receive(contender, round, `/flood?events=${round.size}`),
   },
   {
@@ -37,7 +37,7 @@ export const inbound: Bench[] = [
     unit: 'µs CPU per event',
     target: { ratio: 1.12 },
     size: 3_000,
-    rounds: 12,
+    quickSize: 1_000,
     measure: (contender, round) =>
       receive(contender, round, `/paced?seq=1&rate=${RATE}&events=${round.size}`),
   },
@@ -47,7 +47,7 @@ export const inbound: Bench[] = [
     unit: 'µs CPU per event',
     target: { ratio: 1.12 },
     size: 3_000,
-    rounds: 8,
+    quickSize: 1_000,
     measure: (contender, round) =>
       receive(contender, round, `/paced?rate=${RATE}&events=${round.size}`),
   },
@@ -58,7 +58,7 @@ export const inbound: Bench[] = [
     unit: 'µs CPU per event',
     target: { ratio: 1.25 },
     size: 3_000,
-    rounds: 8,
+    quickSize: 1_000,
     measure: (contender, round) =>
       receive(contender, round, `/paced?seq=1&rate=${RATE}&events=${round.size}`, true),
   },

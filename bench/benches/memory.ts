@@ -18,7 +18,7 @@ export const memory: Bench[] = [
     unit: 'kB RSS',
     target: { ratio: 1.5 },
     size: 1_000,
-    rounds: 6,
+    quickSize: 400,
     fresh: true,
     async measure(contender, { base, size }) {
       const held = await open(contender, `${base}/idle`, WARM_UP);
@@ -33,7 +33,10 @@ export const memory: Bench[] = [
 
 async function open(contender: Contender, url: string, count: number): Promise<Connection[]> {
   const connections: Connection[] = [];
-  while (connections.length < count) connections.push(await contender.connect(url));
+  while (connections.length < count) {
+    const some = Array.from({ length: 20 }, () => contender.connect(url));
+    connections.push(...(await Promise.all(some)));
+  }
   return connections;
 }
 

@@ -18,8 +18,8 @@ export const outbound: Bench[] = [
     title: 'outbound flood, send',
     unit: 'µs CPU per message',
     target: { ratio: 0.8 },
-    size: 20_000,
-    rounds: 16,
+    size: 10_000,
+    quickSize: 5_000,
     async measure(contender, { base, size }) {
       const connection = await contender.connect(`${base}/sink?expect=${size}`);
       return flood(connection, size, () => connection.send(payload));
@@ -31,7 +31,7 @@ export const outbound: Bench[] = [
     unit: 'µs CPU per message',
     target: { ratio: 1.5 },
     size: 10_000,
-    rounds: 16,
+    quickSize: 5_000,
     async measure(contender, { base, size, isFloor }) {
       const url = `${base}/sink?expect=${size}`;
       const connection = await contender.connect(url, { maxRequests: size });

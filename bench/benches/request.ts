@@ -15,8 +15,8 @@ export const request: Bench[] = [
     title: 'request, 64 in flight',
     unit: 'µs CPU per request',
     target: { ratio: 1.35 },
-    size: 20_000,
-    rounds: 14,
+    size: 10_000,
+    quickSize: 4_000,
     async measure(contender, { base, size }) {
       const connection = await contender.connect(`${base}/echo`);
       let left = size;
@@ -34,8 +34,8 @@ export const request: Bench[] = [
     title: 'request, 1 in flight, p50',
     unit: 'µs',
     target: { ratio: 1.2 },
-    size: 4_000,
-    rounds: 16,
+    size: 2_000,
+    quickSize: 1_000,
     async measure(contender, { base, size }) {
       const connection = await contender.connect(`${base}/echo`);
       const times: number[] = [];

@@ -26,9 +26,7 @@ async function connect(url: string, options: ConnectOptions = {}): Promise<Conne
       ? {}
       : { maxMessages: maxRequests, maxInFlight: maxRequests, maxBytes: maxRequests * 1_000 };
   const settings = { transport, limits, outbox };
-  const client: Client = checked
-    ? createClient({ ...settings, contract })
-    : createClient(settings);
+  const client: Client = checked ? createClient({ ...settings, contract }) : createClient(settings);
   await client.connect();
   return {
     join: () => client.room(ROOM).join(),

@@ -76,8 +76,4 @@ export type HarmName = keyof typeof kinds;
 
 export const harmKinds: Readonly<Record<HarmName, HarmKind>> = kinds;
 
-export const harmNames = Object.keys(kinds).filter(isHarmName);
-
-export function isHarmName(name: unknown): name is HarmName {
-  return typeof name === 'string' && Object.hasOwn(kinds, name);
-}
+export const harmNames = Object.keys(kinds) as HarmName[];

@@ -44,7 +44,8 @@ export class Channel {
   }
 
   hears(type: string): boolean {
-    return this.listeners.hears(type) || this.#streams.size > 0;
+    if (this.listeners.hears(type)) return true;
+    return this.#streams.size > 0 && [...this.#streams.values()].includes(type);
   }
 
   stream<P>(type: string, { signal, bufferSize = 1_000 }: StreamOptions): Stream<Delivered<P>> {

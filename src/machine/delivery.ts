@@ -142,13 +142,13 @@ export class Delivery {
       return;
     }
     // The answer to a leave; a removal comes as an error.
-    if ('left' in verdict || !this.#rooms.answered(room)) return;
-    if ('error' in verdict) {
-      this.#refused(room, HoldfastError.from(verdict.error), step);
-      return;
+    if ('left' in verdict || room.onLink === 'absent' || !this.#rooms.answered(room)) return;
+    if ('error' in verdict) this.#refused(room, HoldfastError.from(verdict.error), step);
+    else if (room.wanted === 0) room.onLink = 'moved';
+    else if (room.onLink !== 'moved') {
+      room.onLink = 'joined';
+      this.#inbox.joined(room, verdict, step);
     }
-    room.onLink = 'joined';
-    this.#inbox.joined(room, verdict, step);
   }
 
   healed(name: string, run: number, eventId: string | undefined, step: Step): void {
@@ -203,7 +203,7 @@ export class Delivery {
     this.#outbox.failAll('closed', step.out);
     for (const room of this.#rooms) {
       this.#inbox.abandon(room, step);
-      room.wanted -= room.calls.length;
+      room.wanted = Math.max(0, room.wanted - room.calls.length);
       answerJoins(room, notJoined(room.name, 'the client was closed'), step);
     }
   }
@@ -236,12 +236,14 @@ export class Delivery {
   }
 
   #refused(room: Room, error: HoldfastError, step: Step): void {
-    if (error.retryable) {
+    // Nobody wants it any more, or it is to be asked for from elsewhere: that refusal is no news.
+    if (room.wanted === 0 || room.onLink === 'moved') room.onLink = 'absent';
+    else if (error.retryable) {
       this.#rooms.retryLater(room, step.now + (error.retryAfter ?? 1_000));
-      return;
+    } else {
+      this.#inbox.abandon(room, step);
+      this.#rooms.refuse(room, error, step.out);
     }
-    this.#inbox.abandon(room, step);
-    this.#rooms.refuse(room, error, step.out);
   }
 }
 

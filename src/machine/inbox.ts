@@ -49,7 +49,7 @@ export class Inbox {
       if (this.#isNew(event.eventId)) this.#give(event, room, step);
       return false;
     }
-    if (room?.onLink !== 'joined') {
+    if (room?.onLink !== 'joined' || room.wanted === 0) {
       this.counts.stray++;
       return false;
     }

@@ -40,6 +40,9 @@ export interface LifecycleOptions {
 /** The device says it is offline: it may be wrong, so the server is asked, and not for long. */
 const OFFLINE_PROBE = 2_000;
 
+/** How soon a hidden page that waits for an answer is looked at again. */
+const PAUSE_RECHECK = 1_000;
+
 export class Lifecycle {
   readonly #options: LifecycleOptions;
   readonly #delivery: Delivery;
@@ -284,8 +287,9 @@ export class Lifecycle {
     if (now >= this.#credentials.renewAt) this.#renewalDue(step);
     if (now >= this.#pauseAt) {
       // Hidden for long enough: put aside, unless an answer is still to come.
-      if (this.#delivery.queued === 0) this.suspend(step);
-      else this.hid(step);
+      const isIdle = this.#delivery.queued === 0;
+      this.#pauseAt = isIdle ? NEVER : now + PAUSE_RECHECK;
+      if (isIdle) this.suspend(step);
     }
     this.#checkPulse(buffered, step);
     this.#checkAttempt(step);
@@ -327,6 +331,7 @@ export class Lifecycle {
   #lose(fault: HoldfastError, step: Step): void {
     const next = attemptOf(this.#phase);
     this.#liveness = null;
+    this.#retry.hurry();
     if (isAccusation(fault)) this.#delivery.accuse(fault, step);
     this.#delivery.unlinked(step);
     this.#phase = { name: 'trying', next: next ?? { step: 'waiting', until: NEVER }, first: false };

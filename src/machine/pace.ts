@@ -56,7 +56,8 @@ export class Pace {
     }
     const isFree = this.#tokens >= 1;
     if (isFree) this.#tokens--;
-    this.#nextAt = isFree ? NEVER : now + ((1 - this.#tokens) * 1_000) / this.#rate;
+    // At least 1 ms: with rates such as 3 the last bit of a token is lost to rounding.
+    this.#nextAt = isFree ? NEVER : now + Math.max(1, ((1 - this.#tokens) * 1_000) / this.#rate);
     return isFree;
   }
 }

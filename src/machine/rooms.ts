@@ -10,8 +10,12 @@ export interface Room {
   readonly name: string;
   /** `join()`s less `leave()`s. */
   wanted: number;
-  /** `joining`: `answers` verdicts are on their way, of which only the last one counts. */
-  onLink: 'absent' | 'joining' | 'joined';
+  /**
+   * What the live link knows. `joining`: a verdict is on its way. `moved`: it serves the room, or was
+   * asked to, but not from where it is wanted now.
+   */
+  onLink: 'absent' | 'joining' | 'joined' | 'moved';
+  /** Verdicts on their way; only the last one counts. */
   answers: number;
   caughtUp: boolean;
   /** A join that the server could not serve for now is asked again then; 0: no need to wait. */
@@ -91,8 +95,8 @@ export class Rooms {
     if (room.wanted === 0 && since !== undefined) {
       room.cursor = since;
       room.reposition = true;
-      // Left and joined again before the server had it all: it serves the room from elsewhere.
-      room.onLink = 'absent';
+      // Left and joined again before the server had it all.
+      if (room.onLink !== 'absent') room.onLink = 'moved';
     }
     room.wanted++;
     room.calls.push(call);
@@ -106,7 +110,9 @@ export class Rooms {
     if (room === undefined || name === ME || room.wanted === 0) return null;
     room.wanted--;
     if (room.wanted > 0) return null;
-    this.#unsettled.add(room);
+    // What a `hello` on its way has asked for is left again after its welcome.
+    if (room.onLink === 'absent') this.#delete(room);
+    else this.#unsettled.add(room);
     return room;
   }
 
@@ -124,11 +130,14 @@ export class Rooms {
 
   /** A new link serves: its `hello` was one join for each room it named. */
   welcomed(): void {
+    for (const name of this.#asked.keys()) {
+      if (!this.#rooms.has(name)) this.#create(name);
+    }
     for (const room of this.#rooms.values()) {
       const asked = room.name === ME || this.#asked.has(room.name);
       // The wish has moved since: it is asked again, and only that answer counts.
       const moved = room.reposition && this.#asked.get(room.name) !== room.cursor;
-      room.onLink = asked && !moved ? 'joining' : 'absent';
+      room.onLink = !asked ? 'absent' : moved ? 'moved' : 'joining';
       room.answers = asked ? 1 : 0;
       room.caughtUp = false;
       room.refilled = false;
@@ -142,7 +151,7 @@ export class Rooms {
     for (const room of this.#rooms.values()) {
       room.onLink = 'absent';
       room.caughtUp = false;
-      if (room.wanted === 0) this.#rooms.delete(room.name);
+      if (room.wanted === 0) this.#delete(room);
     }
   }
 
@@ -152,13 +161,15 @@ export class Rooms {
     const joins: RoomWish[] = [];
     const leaves: string[] = [];
     for (const room of this.#unsettled) {
-      if (room.wanted > 0 && room.onLink === 'absent' && now >= room.retryAt) {
-        joins.push(this.rejoin(room));
-      } else if (room.wanted === 0 && room.onLink === 'joined') {
-        leaves.push(room.name);
-        this.#rooms.delete(room.name);
-      } else if (room.wanted === 0 && room.onLink === 'absent') {
-        this.#rooms.delete(room.name);
+      const { name, onLink } = room;
+      if (room.wanted > 0) {
+        const isAsked = onLink === 'joining' || onLink === 'joined';
+        if (!isAsked && now >= room.retryAt) joins.push(this.rejoin(room));
+      } else if (room.answers > 0) {
+        room.onLink = 'joining';
+      } else {
+        if (onLink !== 'absent') leaves.push(name);
+        this.#rooms.delete(name);
       }
     }
     this.#unsettled.clear();
@@ -207,17 +218,22 @@ export class Rooms {
     else out.push({ order: 'report', error });
     room.calls = [];
     this.#refused.add(room.name);
-    if (room.name !== ME) this.#rooms.delete(room.name);
     room.onLink = 'absent';
     room.wanted = room.name === ME ? 1 : 0;
-    this.#unsettled.delete(room);
+    if (room.name !== ME) this.#delete(room);
   }
 
   /** Another user is signed in: nothing of the first one's position is left. Returns what there was. */
   forgetMe(): Room | undefined {
     const old = this.#rooms.get(ME);
+    if (old !== undefined) this.#delete(old);
     this.#create(ME).wanted = 1;
     return old;
+  }
+
+  #delete(room: Room): void {
+    this.#rooms.delete(room.name);
+    this.#unsettled.delete(room);
   }
 
   #create(name: string): Room {

@@ -109,7 +109,7 @@ export class Session {
         lifecycle.hid(step);
         break;
       case 'joinAsked':
-        delivery.join(fact.room, fact.since, fact.call, step);
+        this.#joinAsked(fact, step);
         break;
       case 'joinAborted':
         delivery.abortJoin(fact.room, fact.call, step);
@@ -251,12 +251,16 @@ export class Session {
       this.#delivery.ask(request, step);
       return;
     }
-    const error = new HoldfastError(
-      'NOT_SENT',
-      `The request "${request.type}" was never sent: the client is closed.`,
-      { details: { reason: 'closed' } },
-    );
+    const error = notSent(`The request "${request.type}" was never sent`);
     step.out.push({ order: 'reject', requestId: request.requestId, error });
+  }
+
+  #joinAsked({ room, since, call }: Fact & { fact: 'joinAsked' }, step: Step): void {
+    if (this.#lifecycle.phase.name !== 'closed') this.#delivery.join(room, since, call, step);
+    else {
+      const error = notSent(`The room "${room}" was not joined`);
+      step.out.push({ order: 'answerJoins', calls: [call], error });
+    }
   }
 
   #flush(buffered: number, step: Step): void {
@@ -283,6 +287,12 @@ export class Session {
       error: isOpen ? null : error,
     };
   }
+}
+
+function notSent(what: string): HoldfastError {
+  return new HoldfastError('NOT_SENT', `${what}: the client is closed.`, {
+    details: { reason: 'closed' },
+  });
 }
 
 /** A moment of the monotonic clock as a date: the same object for the same moment, whatever the wall clock does. */

@@ -1,8 +1,9 @@
 /** One after another, in order of arrival. */
+import { Queue } from '../lib/queue.js';
 
 export class Line<T> {
   readonly #work: (item: T) => Promise<void>;
-  readonly #waiting: T[] = [];
+  readonly #waiting = new Queue<T>();
   #busy = false;
 
   /** @param work must not reject. */

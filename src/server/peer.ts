@@ -96,6 +96,10 @@ export class Peer implements Served, ServerWireEvents {
     }
   }
 
+  progressed(): void {
+    this.#liveness.heard();
+  }
+
   drained(): void {
     this.#outlet.resume();
   }

@@ -1,7 +1,8 @@
 /** What one client asked and was answered: claims and responses, bounded, under one session id. */
+import { Queue } from '../lib/queue.js';
 import type { Claim, Claimed } from './journal.js';
 
-export interface MemoryBounds {
+export interface RequestBounds {
   readonly maxRequests: number;
   readonly maxResponseBytes: number;
 }
@@ -16,16 +17,16 @@ export class RequestMemory {
   link = -1;
   /** The node that serves it; undefined once it has ended. */
   node: string | undefined;
-  readonly #bounds: MemoryBounds;
+  readonly #bounds: RequestBounds;
   readonly #id: () => string;
   /** In the order of settling, running ones where they were claimed. */
   readonly #entries = new Map<string, Entry>();
-  /** The requests whose response is still kept, oldest first. */
-  readonly #responses = new Map<string, number>();
+  /** The requests whose response is still kept, oldest first; some of them may be gone. */
+  readonly #responses = new Queue<string>();
   #bytes = 0;
   #running = 0;
 
-  constructor(id: () => string, bounds: MemoryBounds) {
+  constructor(id: () => string, bounds: RequestBounds) {
     this.#id = id;
     this.#bounds = bounds;
     this.session = id();
@@ -67,9 +68,9 @@ export class RequestMemory {
   settle(requestId: string, response: string, now: number): void {
     this.release(requestId);
     this.#entries.set(requestId, { state: 'settled', response, at: now });
-    this.#responses.set(requestId, response.length);
+    this.#responses.push(requestId);
     this.#bytes += response.length;
-    this.#bound();
+    this.#bound(requestId);
   }
 
   /** A repeat was answered: the client may not have had the first answer. */
@@ -83,20 +84,20 @@ export class RequestMemory {
   forget(before: number): void {
     for (const [requestId, entry] of this.#entries) {
       if (entry.state === 'running') continue;
-      if (entry.at >= before) return;
+      if (entry.at >= before) break;
       this.#drop(requestId);
     }
+    this.#tidy();
   }
 
-  #bound(): void {
+  #bound(newest: string): void {
     const { maxRequests, maxResponseBytes } = this.#bounds;
-    for (const [requestId, size] of this.#responses) {
-      if (this.#bytes <= maxResponseBytes || this.#responses.size === 1) break;
+    while (this.#bytes > maxResponseBytes && this.#responses.peek() !== newest) {
+      const entry = this.#entries.get(this.#responses.shift() ?? newest);
+      if (entry?.state !== 'settled') continue;
       // Its id stays: a repeat is told that it ran, and does not run again.
-      this.#responses.delete(requestId);
-      this.#bytes -= size;
-      const entry = this.#entries.get(requestId);
-      if (entry?.state === 'settled') entry.response = undefined;
+      this.#bytes -= entry.response?.length ?? 0;
+      entry.response = undefined;
     }
     if (this.#entries.size - this.#running > maxRequests) this.#forgetOldest(maxRequests / 2);
   }
@@ -105,14 +106,23 @@ export class RequestMemory {
   #forgetOldest(keep: number): void {
     this.session = this.#id();
     for (const [requestId, entry] of this.#entries) {
-      if (this.#entries.size - this.#running <= keep) return;
+      if (this.#entries.size - this.#running <= keep) break;
       if (entry.state === 'settled') this.#drop(requestId);
     }
+    this.#tidy();
   }
 
   #drop(requestId: string): void {
+    const entry = this.#entries.get(requestId);
+    if (entry?.state === 'settled') this.#bytes -= entry.response?.length ?? 0;
     this.#entries.delete(requestId);
-    this.#bytes -= this.#responses.get(requestId) ?? 0;
-    this.#responses.delete(requestId);
+  }
+
+  #tidy(): void {
+    for (let oldest = this.#responses.peek(); oldest !== undefined; ) {
+      if (this.#entries.has(oldest)) return;
+      this.#responses.shift();
+      oldest = this.#responses.peek();
+    }
   }
 }

@@ -65,8 +65,8 @@ function serve(webSocket: WebSocket, { request, socket, texts, attachment }: Ser
   webSocket.on('message', (data, isBinary) => {
     events.received(isBinary ? data : data.toString());
   });
-  // Browsers and proxies may ping by themselves; `ws` answers. It is life all the same.
   socket.on('drain', wire.onDrain);
+  socket.on('data', () => events.progressed?.());
   webSocket.on('close', () => events.closed());
 }
 

@@ -26,6 +26,8 @@ export interface ServerWire {
 /** What a wire tells the hub. `closed` comes exactly once and last. */
 export interface ServerWireEvents {
   received(wire: unknown): void;
+  /** Bytes arrived, perhaps of a frame that is not whole yet: a slow upload is not death. */
+  progressed?(): void;
   /** The buffer has fallen; a slow link reads on from here. */
   drained(): void;
   closed(): void;

@@ -2,7 +2,7 @@
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { seededDice } from './dice.js';
 import type { Direction } from './memory-faults.js';
-import type { LaneFaults } from './proxy-lane.node.js';
+import { type LaneFaults, resetSocket } from './proxy-lane.node.js';
 import { type ProxyConnection, type ProxyPair, proxyPair } from './proxy-pair.node.js';
 
 /** The state of the proxy. Every fault may be changed at any time, for open connections too. */
@@ -112,7 +112,7 @@ export async function faultProxy(options: FaultProxyOptions): Promise<FaultProxy
   function refuse(client: Socket): void {
     counters.refused++;
     client.on('error', () => {});
-    client.resetAndDestroy();
+    resetSocket(client);
   }
 
   function silence(client: Socket): void {

@@ -86,7 +86,7 @@ export function proxyLane(setup: ProxyLaneSetup): ProxyLane {
       queue.shift();
       if ('bytes' in head) forward(head.due, head.bytes);
       else if (head.finish === 'end') to.end();
-      else to.resetAndDestroy();
+      else resetSocket(to);
     }
   }
 
@@ -136,4 +136,13 @@ export function proxyLane(setup: ProxyLaneSetup): ProxyLane {
       return queued;
     },
   };
+}
+
+/**
+ * Ends a socket with RST. One that has said FIN already is destroyed instead: libuv refuses to reset
+ * it, and Node would then keep its handle, and the process, for ever.
+ */
+export function resetSocket(socket: Socket): void {
+  if (socket.writableEnded) socket.destroy();
+  else socket.resetAndDestroy();
 }

@@ -1,7 +1,7 @@
 /** One proxied TCP connection: the client's socket, the server's, and a lane each way. */
 import type { Socket } from 'node:net';
 import type { Direction } from './memory-faults.js';
-import { type LaneFaults, type ProxyLane, proxyLane } from './proxy-lane.node.js';
+import { type LaneFaults, type ProxyLane, proxyLane, resetSocket } from './proxy-lane.node.js';
 
 /** One connection through the proxy, for faults that hit it alone. */
 export interface ProxyConnection {
@@ -118,8 +118,8 @@ export function proxyPair(setup: PairSetup): ProxyPair {
   function reset(): void {
     up.discard();
     down.discard();
-    client.resetAndDestroy();
-    upstream.resetAndDestroy();
+    resetSocket(client);
+    resetSocket(upstream);
   }
 
   return {
@@ -132,7 +132,7 @@ export function proxyPair(setup: PairSetup): ProxyPair {
     halfOpen(side) {
       lost = true;
       const [dead, left] = side === 'client' ? [client, down] : [upstream, up];
-      dead.resetAndDestroy();
+      resetSocket(dead);
       left.discard();
     },
     truncate: (direction, bytes) => (direction === 'up' ? up : down).truncateAfter(bytes),

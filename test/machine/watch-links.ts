@@ -21,6 +21,8 @@ export class LinkWatch {
   #moving = false;
   #suspended = false;
   #answered = false;
+  /** The link that ended in this step: to hang it up once more does no harm. */
+  #over: number | null = null;
 
   /** A fact that concerns nothing there is any more must change nothing. */
   isStale(fact: Fact): boolean {
@@ -44,6 +46,7 @@ export class LinkWatch {
   /** Takes what the fact alone says. Returns the welcome that is about to make a link live. */
   begin(fact: Fact, stale: boolean): { welcome: Welcome; hello: Hello } | null {
     this.#answered = false;
+    this.#over = null;
     if (stale) return null;
     if (fact.fact === 'lost') this.#end(fact.link);
     if (fact.fact === 'credentialsGiven' || fact.fact === 'credentialsFailed') {
@@ -66,7 +69,7 @@ export class LinkWatch {
         this.dialed = { link: order.link, until: now + connectTimeout, hello: null };
         break;
       case 'hangUp':
-        must(this.#end(order.link), 'I02', `hangs up ${order.link}, which is no link any more`);
+        must(this.#end(order.link) || this.#over === order.link, 'I02', `hangs up ${order.link}, which is no link any more`);
         break;
       case 'askCredentials':
         must(this.ask === null, 'I16', 'asks for credentials twice at a time');
@@ -129,6 +132,7 @@ export class LinkWatch {
     if (this.live === link) this.live = null;
     else if (this.dialed?.link === link) this.dialed = null;
     else return false;
+    this.#over = link;
     return true;
   }
 }

@@ -70,7 +70,7 @@ export class RequestWatch {
     );
   }
 
-  #hear({ fact, now, before }: Scene): void {
+  #hear({ fact, now }: Scene): void {
     if (fact.fact === 'asked') {
       const ask = fact.request;
       this.#known.add(ask.requestId);
@@ -86,7 +86,7 @@ export class RequestWatch {
         writtenAt: 0,
         spent: 0,
       });
-    } else if (fact.fact === 'told' && before.status !== 'closed') {
+    } else if (fact.fact === 'told') {
       this.#letters.push(String(fact.message.wire));
     }
   }
@@ -97,7 +97,8 @@ export class RequestWatch {
     const accused = fact.fact === 'lost' && fact.link === liveBefore ? fact.fault.code : '';
     for (const one of this.#pending.values()) {
       if (one.onLink !== liveBefore) continue;
-      one.spent += now - one.writtenAt;
+      // A timer that was late has let it live on: a moment is left on the next link.
+      one.spent = Math.min(one.spent + now - one.writtenAt, one.ask.timeout - 1);
       one.onLink = null;
       if (accused === 'INVALID_PAYLOAD' || accused === 'MESSAGE_TOO_LARGE') {
         this.#suspects.add(one.ask.requestId);
@@ -183,11 +184,13 @@ export class RequestWatch {
   #rejected(requestId: string, error: HoldfastError, scene: Scene): void {
     const { fact, now } = scene;
     const one = this.#end(requestId);
-    const answered = fact.fact === 'received' && fact.frame.kind === 'response';
-    if (answered) {
-      must(fact.frame.requestId === requestId, 'I06', `rejects ${requestId} for another's answer`);
-      return;
-    }
+    const answer = fact.fact === 'received' && fact.frame.kind === 'response' ? fact.frame : null;
+    if (answer?.requestId === requestId) return;
+    must(
+      answer === null || scene.after.status === 'closed',
+      'I06',
+      `rejects ${requestId} for another's answer`,
+    );
     if (error.code === 'NOT_SENT') {
       must(!one.mayHaveRun, 'I10', `${requestId} was written, and is reported as not sent`);
     } else if (error.code === 'OUTCOME_UNKNOWN') {
@@ -214,7 +217,7 @@ export class RequestWatch {
     }
     if (scene.after.status === 'closed') {
       must(this.#pending.size === 0, 'I24', `closed with ${this.#pending.size} requests unanswered`);
-      this.#letters = [];
+      if (scene.before.status !== 'closed') this.#letters = [];
     }
     const bytes = this.pending.reduce((sum, ask) => sum + ask.bytes, 0);
     must(this.#pending.size <= options.outbox.maxMessages, 'I11', `${this.#pending.size} requests`);

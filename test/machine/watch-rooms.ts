@@ -115,6 +115,8 @@ export class RoomWatch {
     const verdict: RoomVerdict = fact.frame;
     const room = this.#room(verdict.room);
     if ('caughtUp' in verdict || 'left' in verdict) return null;
+    // Nobody asked, and nobody wants it: an echo of what was left.
+    if (room.answers === 0 && !room.served && room.wanted === 0) return null;
     if (room.answers > 0) room.answers--;
     room.served = 'joined' in verdict;
     if (room.answers > 0) return null;
@@ -221,7 +223,7 @@ export class RoomWatch {
       return;
     }
     const room = this.#room(event.room);
-    must(room.wanted > 0 || room.leftIn === scene.tick, 'I13', `delivers ${eventId} of a room that was left`);
+    must(room.wanted > 0, 'I13', `delivers ${eventId} of a room that was left`);
     must(!room.gapped, 'I14', `delivers ${eventId} while the gap before it is open`);
     must(scene.fact.fact === 'received' || healed === event.room, 'I14', `delivers at ${scene.fact.fact}`);
     const place = placeOf(eventId);
@@ -272,7 +274,7 @@ export class RoomWatch {
       if (!failed) {
         must(scene.live !== null && room.served, 'I20', `says that ${name} is joined, and it is not`);
         must(!room.gapped, 'I20', `says that ${name} is joined before its gap is healed`);
-      } else if (scene.after.status === 'closed') room.wanted--;
+      } else if (scene.after.status === 'closed') room.wanted = Math.max(0, room.wanted - 1);
       return;
     }
     must(false, 'I20', `answers join ${call}, which does not wait`);

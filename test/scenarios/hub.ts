@@ -66,13 +66,13 @@ export function hubHarness(options: HubHarnessOptions = {}): HubHarness {
   const environment = { clock, random: dice, id: serverId };
   let stop = () => {};
   function serve(journalOfHub: Journal, more: Partial<HubOptions>): Hub {
-    const hub = createHub({
+    const hub: Hub = createHub({
       environment,
       onError() {},
       ...options.hub,
       ...more,
       journal: journalOfHub,
-    }) as Hub;
+    });
     stop();
     stop = network.serve(between((wire) => hub.accept(wire)));
     return hub;
@@ -104,7 +104,7 @@ export function hubHarness(options: HubHarnessOptions = {}): HubHarness {
         .map((one) => one.frame),
     succeed: ({ journal: other = journal, ...more } = {}) => serve(other, more),
     async connected() {
-      client.connect();
+      void client.connect();
       await clock.advance(20 * latency + 10);
     },
   };

@@ -47,7 +47,7 @@ describe('a link that was given up', () => {
   test('E01 an abandoned link changes nothing, whatever it still says', async () => {
     const story = stage();
     const { client, clock, transport, seen } = story;
-    client.connect();
+    void client.connect();
     const old = await greet(story);
     const answer = client.request('x:y', 1, { requestId: 'q' });
     await clock.settle();
@@ -74,7 +74,7 @@ describe('a link that was given up', () => {
   test('E01 a dial that was given up cannot connect the client any more', async () => {
     const story = stage({ reconnect: { ...steady, connectTimeout: 1_000 } });
     const { client, clock, transport, seen } = story;
-    client.connect();
+    void client.connect();
     await clock.advance(1_000);
     const [slow] = transport.links;
     expect(slow?.hungUp).not.toBeNull();
@@ -91,7 +91,7 @@ describe('a link that was given up', () => {
   test('E01 in a handover both links are heard, until the welcome of the new one', async () => {
     const story = stage();
     const { client, clock, transport, seen } = story;
-    client.connect();
+    void client.connect();
     await clock.settle();
     const old = await greet(story);
     old.say({ kind: 'goodbye', reason: 'restart' });
@@ -118,14 +118,14 @@ describe('a link that was given up', () => {
 
   test('E01 a client that is told of a newer link of its own closes; in a handover it goes on', async () => {
     const fenced = stage();
-    fenced.client.connect();
+    void fenced.client.connect();
     (await greet(fenced)).end(4409);
     await fenced.clock.advance(60_000);
     expect(fenced.client.state).toMatchObject({ status: 'closed', error: { code: 'SUPERSEDED' } });
     expect(fenced.transport.links).toHaveLength(1);
 
     const moving = stage();
-    moving.client.connect();
+    void moving.client.connect();
     const old = await greet(moving);
     old.say({ kind: 'goodbye', reason: 'restart' });
     await moving.clock.advance(0);
@@ -139,7 +139,7 @@ describe('a link that was given up', () => {
   test('E04 a close event that never comes is not awaited', async () => {
     const story = stage({ heartbeat: { interval: 1_000, timeout: 500 } });
     const { client, clock, transport } = story;
-    client.connect();
+    void client.connect();
     const silent = await greet(story);
     await clock.advance(1_500);
     expect(silent.hungUp).toMatchObject({ code: 1000 });
@@ -156,7 +156,7 @@ describe('a link that was given up', () => {
 
   test('E04 a dial that never opens is given up at its deadline, and the next one starts', async () => {
     const { client, clock, transport } = stage({ reconnect: { ...steady, connectTimeout: 2_000 } });
-    client.connect();
+    void client.connect();
     await clock.advance(1_999);
     expect(transport.link.hungUp).toBeNull();
     await clock.advance(1);
@@ -186,21 +186,21 @@ describe('what is asked for last', () => {
       let give = (_token: unknown) => {};
       const auth = () => new Promise((done) => (give = done));
       const story = stage({ auth });
-      story.client.connect();
+      void story.client.connect();
       await story.clock.settle();
       const late = give;
       return { story, late: () => late('late'), next: () => give('fresh') };
     },
     async dial() {
       const story = stage();
-      story.client.connect();
+      void story.client.connect();
       await story.clock.settle();
       const { link } = story.transport;
       return { story, late: () => speakUp(link) };
     },
     async handshake() {
       const story = stage();
-      story.client.connect();
+      void story.client.connect();
       await story.clock.settle();
       const { link } = story.transport;
       link.open();
@@ -208,7 +208,7 @@ describe('what is asked for last', () => {
     },
     async wait() {
       const story = stage();
-      story.client.connect();
+      void story.client.connect();
       await story.clock.settle();
       const { link } = story.transport;
       link.end();
@@ -218,7 +218,7 @@ describe('what is asked for last', () => {
     },
     async replay() {
       const story = stage();
-      story.client.connect();
+      void story.client.connect();
       story.client
         .room('r')
         .join({ since: 'r:1' })
@@ -238,7 +238,7 @@ describe('what is asked for last', () => {
     },
     async flush() {
       const story = stage({ limits: { messagesPerSecond: 1 } });
-      story.client.connect();
+      void story.client.connect();
       const link = await greet(story);
       for (const n of [1, 2, 3]) story.client.send('x:y', n);
       await story.clock.settle();
@@ -247,7 +247,7 @@ describe('what is asked for last', () => {
     },
     async handover() {
       const story = stage();
-      story.client.connect();
+      void story.client.connect();
       const link = await greet(story);
       link.say({ kind: 'goodbye', reason: 'restart' });
       await story.clock.advance(0);
@@ -339,7 +339,7 @@ describe('what is asked for last', () => {
         once = false;
         for (const call of calls) void Promise.resolve(client[call]()).catch(() => {});
       });
-      client.connect().catch(() => {});
+      void client.connect().catch(() => {});
       await clock.advance(50);
       if (heard === 'reconnecting') network.cut();
       await clock.advance(1_000);
@@ -383,7 +383,7 @@ describe('attempts and their backoff', () => {
   test('E03 open and close in the same tick is a failed attempt', async () => {
     const story = stage();
     const { client, clock, transport, seen } = story;
-    client.connect();
+    void client.connect();
     await clock.settle();
     transport.link.open();
     transport.link.end(1006);
@@ -401,7 +401,7 @@ describe('attempts and their backoff', () => {
 
   test('E03 a welcome and a close in the same tick are no connection either, and the backoff grows', async () => {
     const story = stage({ reconnect: plain });
-    story.client.connect();
+    void story.client.connect();
     await story.clock.settle();
     const measured = await waits(story, 3, (link) => {
       link.open();
@@ -415,7 +415,7 @@ describe('attempts and their backoff', () => {
 
   test('E07 a bare open does not reset the backoff', async () => {
     const story = stage({ reconnect: plain });
-    story.client.connect();
+    void story.client.connect();
     await story.clock.settle();
     const measured = await waits(story, 6, async (link) => {
       link.open();
@@ -428,7 +428,7 @@ describe('attempts and their backoff', () => {
 
   test('E07 a server that welcomes and then kills is asked ever more rarely', async () => {
     const story = stage({ reconnect: { ...plain, stableAfter: 10_000 } });
-    story.client.connect();
+    void story.client.connect();
     await story.clock.settle();
     const short = async (link: HandLink) => {
       link.open();
@@ -452,11 +452,11 @@ describe('attempts and their backoff', () => {
 
   test('E07 disconnect() and connect() do not reset the backoff of a server in trouble', async () => {
     const story = stage({ reconnect: plain });
-    story.client.connect();
+    void story.client.connect();
     await story.clock.settle();
     await waits(story, 3, (link) => link.end());
     story.client.disconnect();
-    story.client.connect();
+    void story.client.connect();
     await story.clock.settle();
     expect(await waits(story, 1, (link) => link.end())).toEqual([8_000]);
     story.client.close();
@@ -464,7 +464,7 @@ describe('attempts and their backoff', () => {
 
   test('E08 the jitter comes after the cap, on every attempt', async () => {
     const story = stage({ reconnect: { ...plain, jitter: 500 } });
-    story.client.connect();
+    void story.client.connect();
     await story.clock.settle();
     const measured = await waits(story, 12, (link) => link.end());
     const ceilings = measured.map((_wait, turn) => Math.min(10_000, 1_000 * 2 ** turn));
@@ -483,7 +483,7 @@ describe('attempts and their backoff', () => {
       reconnect: { initialDelay: 1_000 },
       environment: { random: () => roll },
     });
-    story.client.connect();
+    void story.client.connect();
     await story.clock.settle();
     const measured = await waits(story, 8, (link) => link.end());
     for (const wait of measured) expect(wait).toBeGreaterThanOrEqual(1);

@@ -21,7 +21,7 @@ export function losableJournal(): LosableJournal {
       let node = behind.open(user);
       renewals.add(() => {
         node = behind.open(user);
-        for (const room of followed) node.follow(room);
+        for (const room of followed) void node.follow(room);
       });
       const facade: JournalNode = {
         follow(room) {

@@ -17,8 +17,8 @@ type Options = Parameters<typeof harness>[0];
 /** A client in the room "r" of a scripted server, at event 0. */
 async function inRoom(options: Options = {}) {
   const all = harness(options);
-  all.client.room('r').join();
-  all.client.connect();
+  void all.client.room('r').join();
+  void all.client.connect();
   await all.clock.advance(1);
   const { link } = all.server;
   link.welcome();
@@ -80,7 +80,7 @@ describe('E42 frames that are none', () => {
 
   test('E42 before the welcome it is dropped too, and the attempt goes on', async () => {
     const { client, clock, server } = harness();
-    client.connect();
+    void client.connect();
     await clock.advance(1);
     for (const [, wire] of malformed) server.link.sendRaw(wire);
     await clock.advance(1);
@@ -129,7 +129,7 @@ describe('E42 frames that are none', () => {
     const names = ['__proto__', 'constructor', 'toString', 'hasOwnProperty'];
     const handlers = Object.fromEntries(names.map((name) => [name, () => name]));
     const { client, clock, connected, hub, network, seen } = hubHarness({ hub: { handlers } });
-    for (const name of names) client.room(name).join();
+    for (const name of names) void client.room(name).join();
     await connected();
     network.cut();
     for (const name of names) await hub.publish(name, name, name);
@@ -259,19 +259,19 @@ describe('E44 listeners that misbehave', () => {
     seen.stop();
     const errors: unknown[] = [];
     const heard: string[] = [];
-    client.onError(({ cause }) => errors.push(cause));
+    client.onError(({ cause }) => errors.push(cause instanceof Error ? cause.message : cause));
     client.onAny(() => {
-      throw 'onAny';
+      throw new Error('onAny');
     });
     client.on('a:b', () => {
-      throw 'client.on';
+      throw new Error('client.on');
     });
-    client.on('a:b', () => Promise.reject('async'));
+    client.on('a:b', () => Promise.reject(new Error('async')));
     client.once('a:b', () => {
-      throw 'once';
+      throw new Error('once');
     });
     client.room('r').on('a:b', () => {
-      throw 'room.on';
+      throw new Error('room.on');
     });
     client.on('a:b', () => heard.push('client'));
     client.room('r').on('a:b', () => heard.push('room'));
@@ -341,8 +341,8 @@ describe('E44 listeners that misbehave', () => {
     client.on('a:b', (_payload, { seq }) => {
       heard.push(`a ${seq}`);
       client.room('r').leave();
-      client.room('r').join();
-      client.request('x:y', seq);
+      void client.room('r').join();
+      void client.request('x:y', seq);
     });
     client.on('a:b', (_payload, { seq }) => heard.push(`b ${seq}`));
     for (const seq of [1, 2]) link.event('a:b', { room: 'r', seq });
@@ -354,19 +354,21 @@ describe('E44 listeners that misbehave', () => {
 
   test('E44 state and error listeners that throw stop nobody, and nothing goes round in circles', async () => {
     const reported: unknown[] = [];
-    const { client, clock, link } = await inRoom({ environment: { report: (e) => reported.push(e) } });
+    const { client, clock, link } = await inRoom({
+      environment: { report: (e) => reported.push(e) },
+    });
     const states: string[] = [];
     client.onError(() => {
-      throw 'in onError';
+      throw new Error('in onError');
     });
     client.onState(() => {
-      throw 'in onState';
+      throw new Error('in onState');
     });
     client.onState(({ status }) => states.push(status));
     link.terminate();
     await clock.advance(1);
     expect(states).toEqual(['connected', 'reconnecting']);
-    expect(reported).toEqual(['in onError', 'in onError']);
+    expect(reported.map(String)).toEqual(['Error: in onError', 'Error: in onError']);
   });
 });
 
@@ -395,7 +397,7 @@ describe('E45 text and binary keep their order', () => {
       environment: { clock, random, id: () => 'id', lifecycle: () => () => {}, report() {} },
     });
     const seen = recorder(client);
-    client.connect();
+    void client.connect();
     await clock.advance(10_000);
     expect(seen.events.map(({ event }) => event.eventId)).toEqual(order());
     client.close();
@@ -414,7 +416,7 @@ describe('E45 text and binary keep their order', () => {
     const arrived: string[] = [];
     client.onTrace(({ fact }) => arrived.push(...arrivedIn(fact)));
     const seen = recorder(client);
-    client.connect();
+    void client.connect();
     await seen.until(({ events }) => events.some(({ event }) => event.eventId === 'last'));
     // The JSON codec reads text alone: what came as bytes is counted in its place.
     const expected = mixed().map((wire, index) =>
@@ -485,9 +487,7 @@ function arrivedIn(fact: TraceEntry['fact']): string[] {
 }
 
 /** A bare WebSocket server. Returns its URL. */
-async function serving(
-  connected: (socket: import('ws').WebSocket) => void,
-): Promise<string> {
+async function serving(connected: (socket: import('ws').WebSocket) => void): Promise<string> {
   const sockets = new WebSocketServer({ port: 0, host: '127.0.0.1' });
   sockets.on('connection', connected);
   await new Promise((done) => sockets.once('listening', done));

@@ -24,7 +24,7 @@ function outcomes() {
     settled,
     of: (name: string) => settled.find(([known]) => known === name)?.[1],
     watch(name: string, promise: Promise<unknown>) {
-      promise.then(
+      return promise.then(
         (value) => settled.push([name, value]),
         (error: HoldfastError) => settled.push([name, inShort(error)]),
       );
@@ -38,8 +38,11 @@ function inShort({ code, details }: HoldfastError): string {
 
 /** A client that a scripted server has welcomed. */
 async function welcomed(options: Options = {}) {
-  const all = harness({ reconnect: { initialDelay: 100, maxDelay: 100, jitter: 'none' }, ...options });
-  all.client.connect();
+  const all = harness({
+    reconnect: { initialDelay: 100, maxDelay: 100, jitter: 'none' },
+    ...options,
+  });
+  void all.client.connect();
   await all.clock.advance(1);
   all.server.link.welcome();
   await all.clock.advance(1);
@@ -61,9 +64,9 @@ describe('E30 every request settles', () => {
   test('E30 by its response or its error', async () => {
     const { client, clock, link } = await welcomed();
     const { settled, watch } = outcomes();
-    watch('answered', client.request('a:b', 1, { requestId: 'answered' }));
-    watch('refused', client.request('a:b', 2, { requestId: 'refused' }));
-    watch('silent', client.request('a:b', 3, { requestId: 'silent' }));
+    void watch('answered', client.request('a:b', 1, { requestId: 'answered' }));
+    void watch('refused', client.request('a:b', 2, { requestId: 'refused' }));
+    void watch('silent', client.request('a:b', 3, { requestId: 'silent' }));
     await clock.advance(1);
     link.respond('answered', { n: 1 });
     link.fail('refused', { code: 'SOLD_OUT' });
@@ -80,7 +83,7 @@ describe('E30 every request settles', () => {
     const all = await welcomed();
     const { client, clock } = all;
     const { settled, watch } = outcomes();
-    watch('first', client.request('a:b', 1, { timeout: 1_000 }));
+    void watch('first', client.request('a:b', 1, { timeout: 1_000 }));
     await clock.advance(600);
     all.network.set({ refuse: 'CONNECTION_FAILED' });
     all.server.link.terminate();
@@ -99,17 +102,17 @@ describe('E30 every request settles', () => {
     const { client, clock } = harness({ outbox: { maxMessages: 4 } });
     const { of, watch } = outcomes();
     const abort = new AbortController();
-    watch('expired', client.request('a:b', 1, { ttl: 500 }));
-    watch('aborted', client.request('a:b', 1, { signal: abort.signal }));
-    watch('superseded', client.request('a:b', 1, { coalesceKey: 'key' }));
-    watch('closed', client.request('a:b', 1, { coalesceKey: 'key' }));
-    watch('also closed', client.request('a:b', 1));
-    watch('too many', client.request('a:b', 1));
+    void watch('expired', client.request('a:b', 1, { ttl: 500 }));
+    void watch('aborted', client.request('a:b', 1, { signal: abort.signal }));
+    void watch('superseded', client.request('a:b', 1, { coalesceKey: 'key' }));
+    void watch('closed', client.request('a:b', 1, { coalesceKey: 'key' }));
+    void watch('also closed', client.request('a:b', 1));
+    void watch('too many', client.request('a:b', 1));
     abort.abort();
-    client.connect();
+    void client.connect();
     await clock.advance(600);
     client.close();
-    watch('late', client.request('a:b', 1));
+    void watch('late', client.request('a:b', 1));
     await clock.advance(1);
     expect({
       expired: of('expired'),
@@ -132,33 +135,40 @@ describe('E30 every request settles', () => {
     expect(client.state.queued).toBe(0);
   });
 
-  test.each(range(1, 5))('E30 through a storm of faults, and nothing is left behind (seed %i)', async (seed) => {
-    const { clock, client, network, connected } = hubHarness({
-      seed,
-      hub: { handlers: { 'n:echo': (n) => n } },
-    });
-    const { settled, watch } = outcomes();
-    await connected();
-    const signals: AbortController[] = [];
-    for (const number of range(1, 200)) {
-      const abort = new AbortController();
-      signals.push(abort);
-      const options = { signal: abort.signal, timeout: 3_000, ttl: number % 3 === 0 ? 200 : 60_000 };
-      watch(String(number), client.request('n:echo', number, options));
-      if (number % 17 === 0) network.cut();
-      if (number % 23 === 0) network.set({ blackHole: 'down' });
-      if (number % 23 === 5) network.set({ blackHole: 'none' });
-      if (number % 5 === 0) signals[number - 3]?.abort();
-      await clock.advance((number * seed) % 40);
-    }
-    network.set({ blackHole: 'none' });
-    await clock.advance(5_000);
-    client.close();
-    await clock.advance(60_000);
-    expect(settled).toHaveLength(200);
-    expect(client.pending()).toEqual([]);
-    expect(signals.flatMap(({ signal }) => getEventListeners(signal, 'abort'))).toEqual([]);
-  });
+  test.each(range(1, 5))(
+    'E30 through a storm of faults, and nothing is left behind (seed %i)',
+    async (seed) => {
+      const { clock, client, network, connected } = hubHarness({
+        seed,
+        hub: { handlers: { 'n:echo': (n) => n } },
+      });
+      const { settled, watch } = outcomes();
+      await connected();
+      const signals: AbortController[] = [];
+      for (const number of range(1, 200)) {
+        const abort = new AbortController();
+        signals.push(abort);
+        const options = {
+          signal: abort.signal,
+          timeout: 3_000,
+          ttl: number % 3 === 0 ? 200 : 60_000,
+        };
+        void watch(String(number), client.request('n:echo', number, options));
+        if (number % 17 === 0) network.cut();
+        if (number % 23 === 0) network.set({ blackHole: 'down' });
+        if (number % 23 === 5) network.set({ blackHole: 'none' });
+        if (number % 5 === 0) signals[number - 3]?.abort();
+        await clock.advance((number * seed) % 40);
+      }
+      network.set({ blackHole: 'none' });
+      await clock.advance(5_000);
+      client.close();
+      await clock.advance(60_000);
+      expect(settled).toHaveLength(200);
+      expect(client.pending()).toEqual([]);
+      expect(signals.flatMap(({ signal }) => getEventListeners(signal, 'abort'))).toEqual([]);
+    },
+  );
 });
 
 describe('E31 lost responses', () => {
@@ -217,8 +227,9 @@ describe('E32 the order of what is sent again', () => {
   test('E32 unanswered requests come before new ones, in the order of first asking', async () => {
     const all = await welcomed({ outbox: { maxInFlight: 3 } });
     const { client, clock, link } = all;
-    const ask = (...names: string[]) =>
-      names.map((requestId) => client.request('a:b', null, { requestId }));
+    const ask = (...names: string[]) => {
+      for (const requestId of names) void client.request('a:b', null, { requestId });
+    };
     ask('1', '2', '3', '4');
     await clock.advance(1);
     expect(idsOf(link)).toEqual(['1', '2', '3']);
@@ -247,18 +258,18 @@ describe('E32 the order of what is sent again', () => {
     const { signal } = abort;
     const ask = (requestId: string, options: object = {}) =>
       watch(requestId, client.request('a:b', null, { requestId, ...options }));
-    ask('written, then timed out', { timeout: 50 });
-    ask('written, then aborted', { signal });
-    ask('written, at most once', { delivery: 'at-most-once' });
-    ask('kept');
+    void ask('written, then timed out', { timeout: 50 });
+    void ask('written, then aborted', { signal });
+    void ask('written, at most once', { delivery: 'at-most-once' });
+    void ask('kept');
     await clock.advance(100);
     abort.abort();
     network.set({ refuse: 'CONNECTION_FAILED' });
     link.terminate();
     await clock.advance(10);
-    ask('expired', { ttl: 100 });
-    ask('coalesced', { coalesceKey: 'key' });
-    ask('newer', { coalesceKey: 'key' });
+    void ask('expired', { ttl: 100 });
+    void ask('coalesced', { coalesceKey: 'key' });
+    void ask('newer', { coalesceKey: 'key' });
     await clock.advance(1_000);
     network.set({ refuse: null });
     await clock.advance(200);
@@ -276,7 +287,7 @@ describe('E32 the order of what is sent again', () => {
 
   test('E32 what the server asks to try again later keeps its place before the rest', async () => {
     const { client, clock, link } = await welcomed({ outbox: { maxInFlight: 2 } });
-    for (const requestId of ['1', '2', '3']) client.request('a:b', null, { requestId });
+    for (const requestId of ['1', '2', '3']) void client.request('a:b', null, { requestId });
     await clock.advance(1);
     link.fail('1', { code: 'RATE_LIMITED', retryable: true, retryAfter: 5_000 });
     link.respond('2');
@@ -304,7 +315,7 @@ describe('E32 the order of what is sent again', () => {
     await connected();
     const results: unknown[] = [];
     for (const n of [1, 2, 3]) {
-      client.request('n:slow', n, { room: 'r' }).then((value) => results.push(value));
+      void client.request('n:slow', n, { room: 'r' }).then((value) => results.push(value));
     }
     await clock.advance(700);
     network.cut();
@@ -321,17 +332,17 @@ describe('E33 never sent and may have run are different', () => {
     const { of, watch } = outcomes();
     const abort = new AbortController();
     const options = { signal: abort.signal };
-    watch('written, aborted', client.request('a:b', 1, options));
-    watch('written, timed out', client.request('a:b', 2, { timeout: 100 }));
-    watch('written, lost', client.request('a:b', 3, { delivery: 'at-most-once' }));
-    watch('written, closed', client.request('a:b', 4));
+    void watch('written, aborted', client.request('a:b', 1, options));
+    void watch('written, timed out', client.request('a:b', 2, { timeout: 100 }));
+    void watch('written, lost', client.request('a:b', 3, { delivery: 'at-most-once' }));
+    void watch('written, closed', client.request('a:b', 4));
     await clock.advance(10);
-    watch('unwritten, aborted', client.request('a:b', 5, options));
+    void watch('unwritten, aborted', client.request('a:b', 5, options));
     abort.abort();
     await clock.advance(100);
     link.terminate();
     await clock.advance(10);
-    watch('unwritten, closed', client.request('a:b', 6));
+    void watch('unwritten, closed', client.request('a:b', 6));
     client.close();
     await clock.advance(1);
     expect(of('written, aborted')).toBe('OUTCOME_UNKNOWN aborted');
@@ -346,14 +357,14 @@ describe('E33 never sent and may have run are different', () => {
     const all = harness({ reconnect: { initialDelay: 100, maxDelay: 100, jitter: 'none' } });
     const { client, clock, server } = all;
     const { settled, watch } = outcomes();
-    client.connect();
+    void client.connect();
     await clock.advance(1);
     server.link.welcome({ user: 'ann' });
     await clock.advance(1);
-    watch('written', client.request('a:b', 1));
+    void watch('written', client.request('a:b', 1));
     await clock.advance(1);
     const next = await relinked(all);
-    watch('unwritten', client.request('a:b', 2));
+    void watch('unwritten', client.request('a:b', 2));
     next.welcome({ user: 'bob' });
     await clock.advance(1_000);
     expect(settled).toEqual([
@@ -372,10 +383,10 @@ describe('E33 never sent and may have run are different', () => {
     const { settled, watch } = outcomes();
     await connected();
     network.drop((frame) => frame.kind === 'response' && effects.length < 2);
-    watch('written', client.request('n:store', 'written'));
+    void watch('written', client.request('n:store', 'written'));
     await clock.advance(1_000);
     network.cut();
-    watch('unwritten', client.request('n:store', 'unwritten'));
+    void watch('unwritten', client.request('n:store', 'unwritten'));
     setup.succeed({ journal: memoryJournal() });
     await clock.advance(1_000);
     expect(settled).toEqual([
@@ -400,9 +411,9 @@ describe('E33 never sent and may have run are different', () => {
     const { clock, client, connected, network } = setup;
     const { settled, watch } = outcomes();
     await connected();
-    watch('inside', client.request('n:store', 1, { requestId: 'inside' }));
+    void watch('inside', client.request('n:store', 1, { requestId: 'inside' }));
     await clock.advance(100);
-    watch('waits', client.request('n:store', 2, { requestId: 'waits' }));
+    void watch('waits', client.request('n:store', 2, { requestId: 'waits' }));
     await clock.advance(100);
     journal.fence();
     network.cut();
@@ -447,7 +458,7 @@ describe('E33 never sent and may have run are different', () => {
     const { clock, client, connected, network } = setup;
     const { settled, watch } = outcomes();
     await connected();
-    watch('slow', client.request('n:store', 1));
+    void watch('slow', client.request('n:store', 1));
     await clock.advance(100);
     setup.succeed();
     network.cut();
@@ -463,12 +474,15 @@ describe('E33 never sent and may have run are different', () => {
     const all = harness({ reconnect: { initialDelay: 100, maxDelay: 100, jitter: 'none' } });
     const { client, clock, server } = all;
     const { settled, watch } = outcomes();
-    client.connect();
+    void client.connect();
     await clock.advance(1);
     server.link.send({ kind: 'welcome', connectionId: 'c' });
     await clock.advance(1);
-    watch('exactly', client.request('a:b', 1, { requestId: 'exactly' }));
-    watch('at least', client.request('a:b', 1, { requestId: 'at least', delivery: 'at-least-once' }));
+    void watch('exactly', client.request('a:b', 1, { requestId: 'exactly' }));
+    void watch(
+      'at least',
+      client.request('a:b', 1, { requestId: 'at least', delivery: 'at-least-once' }),
+    );
     await clock.advance(1);
     const next = await relinked(all);
     next.send({ kind: 'welcome', connectionId: 'd' });
@@ -496,9 +510,9 @@ describe('E33 never sent and may have run are different', () => {
     });
     const { settled, watch } = outcomes();
     await connected();
-    watch('busy', client.request('n:busy', 1, { requestId: 'busy' }));
+    void watch('busy', client.request('n:busy', 1, { requestId: 'busy' }));
     await clock.advance(1_000);
-    watch('broken', client.request('n:broken', 1, { requestId: 'broken' }));
+    void watch('broken', client.request('n:broken', 1, { requestId: 'broken' }));
     await clock.advance(1_000);
     expect(settled).toEqual([
       ['busy', 'done'],
@@ -514,11 +528,11 @@ describe('E34 a request that is too large', () => {
       hub: { limits: { maxMessageSize: 1_000 }, handlers: { 'n:size': () => 'ok' } },
     });
     const { settled, watch } = outcomes();
-    watch('asked before the limit was known', client.request('n:size', 'x'.repeat(2_000)));
-    watch('small', client.request('n:size', 'x'));
+    void watch('asked before the limit was known', client.request('n:size', 'x'.repeat(2_000)));
+    void watch('small', client.request('n:size', 'x'));
     await connected();
-    watch('asked after', client.request('n:size', 'x'.repeat(2_000)));
-    watch('small again', client.request('n:size', 'x'));
+    void watch('asked after', client.request('n:size', 'x'.repeat(2_000)));
+    void watch('small again', client.request('n:size', 'x'));
     await clock.advance(1_000);
     expect(settled).toEqual([
       ['asked before the limit was known', 'MESSAGE_TOO_LARGE'],
@@ -530,41 +544,45 @@ describe('E34 a request that is too large', () => {
     expect(client.metrics().reconnects).toBe(0);
   });
 
-  test.each([1007, 1009])('E34 after a close with %i the culprit is found by sending one at a time', async (code) => {
-    const { client, clock, server } = await welcomed();
-    const { of, settled, watch } = outcomes();
-    const served = new Set<ScriptedLink>();
-    const sent: string[][] = [];
-    function serve(link: ScriptedLink) {
-      if (served.has(link)) return;
-      served.add(link);
-      const here: string[] = [];
-      sent.push(here);
-      const answer = async () => {
-        for (;;) {
-          const request = await link.next('request');
-          here.push(request.requestId);
-          if (request.requestId === 'culprit') link.close(code);
-          else if (link.open) link.respond(request, request.requestId);
-        }
-      };
-      void answer();
-    }
-    const names = ['1', '2', 'culprit', '3', '4'];
-    for (const requestId of names) watch(requestId, client.request('a:b', null, { requestId }));
-    for (let turn = 0; turn < 40; turn++) {
-      if (!served.has(server.link) && server.link.hello !== undefined) {
-        if (served.size > 0) server.link.welcome();
-        serve(server.link);
+  test.each([1007, 1009])(
+    'E34 after a close with %i the culprit is found by sending one at a time',
+    async (code) => {
+      const { client, clock, server } = await welcomed();
+      const { of, settled, watch } = outcomes();
+      const served = new Set<ScriptedLink>();
+      const sent: string[][] = [];
+      function serve(link: ScriptedLink) {
+        if (served.has(link)) return;
+        served.add(link);
+        const here: string[] = [];
+        sent.push(here);
+        const answer = async () => {
+          for (;;) {
+            const request = await link.next('request');
+            here.push(request.requestId);
+            if (request.requestId === 'culprit') link.close(code);
+            else if (link.open) link.respond(request, request.requestId);
+          }
+        };
+        void answer();
       }
-      await clock.advance(50);
-    }
-    expect(of('culprit')).toBe(code === 1007 ? 'INVALID_PAYLOAD' : 'MESSAGE_TOO_LARGE');
-    expect(settled.map(([name]) => name).sort()).toEqual([...names].sort());
-    expect(sent.flat().filter((requestId) => requestId === 'culprit')).toHaveLength(2);
-    expect(sent).toHaveLength(3);
-    expect(client.state).toMatchObject({ status: 'connected', queued: 0 });
-  });
+      const names = ['1', '2', 'culprit', '3', '4'];
+      for (const requestId of names)
+        void watch(requestId, client.request('a:b', null, { requestId }));
+      for (let turn = 0; turn < 40; turn++) {
+        if (!served.has(server.link) && server.link.hello !== undefined) {
+          if (served.size > 0) server.link.welcome();
+          serve(server.link);
+        }
+        await clock.advance(50);
+      }
+      expect(of('culprit')).toBe(code === 1007 ? 'INVALID_PAYLOAD' : 'MESSAGE_TOO_LARGE');
+      expect(settled.map(([name]) => name).sort()).toEqual([...names].sort());
+      expect(sent.flat().filter((requestId) => requestId === 'culprit')).toHaveLength(2);
+      expect(sent).toHaveLength(3);
+      expect(client.state).toMatchObject({ status: 'connected', queued: 0 });
+    },
+  );
 
   test('E34 a WebSocket server with a smaller maxPayload than its terms say costs two links, not a loop', async () => {
     const effects: unknown[] = [];
@@ -574,11 +592,10 @@ describe('E34 a request that is too large', () => {
     const { client, seen, links } = await overRealSockets(hub, { maxPayload: 4_096 });
     await client.connect();
     const { of, settled, watch } = outcomes();
-    const names = range(1, 10).map(String);
-    for (const name of names) {
-      watch(name, client.request('n:store', name === '5' ? 'x'.repeat(5_000) : Number(name)));
-    }
-    await seen.until(() => settled.length === names.length && client.state.queued === 0);
+    const asked = range(1, 10).map((n) =>
+      watch(String(n), client.request('n:store', n === 5 ? 'x'.repeat(5_000) : n)),
+    );
+    await Promise.all(asked);
     expect(of('5')).toBe('MESSAGE_TOO_LARGE');
     expect(settled.filter(([, outcome]) => typeof outcome === 'number')).toHaveLength(9);
     expect(effects).toEqual([1, 2, 3, 4, 6, 7, 8, 9, 10]);
@@ -592,11 +609,11 @@ describe('E35 requests that are aborted', () => {
     const { client, clock, server } = harness({ auto: true });
     const abort = new AbortController();
     const { settled, watch } = outcomes();
-    watch('aborted', client.request('a:b', 1, { signal: abort.signal, requestId: 'aborted' }));
-    watch('kept', client.request('a:b', 2, { requestId: 'kept' }));
+    void watch('aborted', client.request('a:b', 1, { signal: abort.signal, requestId: 'aborted' }));
+    void watch('kept', client.request('a:b', 2, { requestId: 'kept' }));
     abort.abort();
     expect(client.pending().map(({ requestId }) => requestId)).toEqual(['kept']);
-    client.connect();
+    void client.connect();
     await clock.advance(10);
     expect(settled).toEqual([
       ['aborted', 'NOT_SENT aborted'],
@@ -610,8 +627,8 @@ describe('E35 requests that are aborted', () => {
     const { client, clock, link, seen } = await welcomed();
     const abort = new AbortController();
     const { settled, watch } = outcomes();
-    watch('aborted', client.request('a:b', 1, { signal: abort.signal, requestId: 'aborted' }));
-    watch('next', client.request('a:b', 2, { requestId: 'next' }));
+    void watch('aborted', client.request('a:b', 1, { signal: abort.signal, requestId: 'aborted' }));
+    void watch('next', client.request('a:b', 2, { requestId: 'next' }));
     await clock.advance(1);
     abort.abort();
     link.respond('aborted', 'too late');

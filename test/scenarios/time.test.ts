@@ -56,7 +56,7 @@ describe('timers that fire late', () => {
   test('E12 what came during a sleep is read before anything is declared dead', async () => {
     const story = harness({ auto: true });
     const { client, clock, server, seen } = story;
-    client.room('r').join();
+    void client.room('r').join();
     await connected(story);
     await clock.advance(10);
     for (const ms of [20_000, 4 * MINUTE, 8 * HOUR]) {
@@ -253,7 +253,7 @@ describe('what time costs', () => {
   test('E15 a heartbeat costs one timer, not one for each message', async () => {
     const { story, counted } = countedStory();
     const { client, clock, server, seen } = story;
-    client.room('r').join();
+    void client.room('r').join();
     await connected(story);
     await clock.advance(15_000);
     counted.set = 0;

@@ -423,6 +423,18 @@ describe('liveness', () => {
     expect(client.all('ping')).toEqual([]);
   });
 
+  test('E13 a slow upload is not death: bytes of a frame that is not whole yet prove life', async () => {
+    const w = world();
+    const client = new FakeClient(hubOf(w), w);
+    await client.hello();
+    for (let n = 0; n < 60; n++) {
+      client.progress();
+      await w.clock.advance(2_000);
+    }
+    expect(client.closed).toBeUndefined();
+    expect(client.all('ping')).toEqual([]);
+  });
+
   test('a ping is answered, whatever its spacing', async () => {
     const w = world();
     const client = new FakeClient(hubOf(w), w);

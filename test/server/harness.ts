@@ -103,6 +103,11 @@ export class FakeClient {
     await this.#clock.settle();
   }
 
+  /** Bytes of a frame that is not whole yet. */
+  progress(): void {
+    this.#on.progressed?.();
+  }
+
   /** The wire is gone. */
   lose(): void {
     if (this.#gone) return;
@@ -140,7 +145,7 @@ export class FakeClient {
     this.writes++;
     for (const wire of wires) {
       if (typeof wire !== 'string') throw new Error('The hub writes text.');
-      if (this.reads) this.frames.push(parsed(wire));
+      if (this.reads && this.#held.length === 0) this.frames.push(parsed(wire));
       else {
         this.#held.push(wire);
         this.#buffer.bytes += wire.length;

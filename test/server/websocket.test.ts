@@ -134,6 +134,22 @@ describe('a real socket', () => {
     );
   });
 
+  test('that uploads slowly is alive', async () => {
+    const { hub, url } = await serving({ heartbeat: { interval: 150, timeout: 100 } });
+    const client = dial(url);
+    await client.opened;
+    client.send(hello());
+    await client.heard('welcome');
+    // A masked text frame of 125 bytes, a byte at a time, and nothing else: no pong.
+    client.socket.pause();
+    const bytes = Buffer.concat([Buffer.from([0x81, 0xfd, 0, 0, 0, 0]), Buffer.alloc(20, 'x')]);
+    for (const byte of bytes) {
+      Reflect.get(client.socket, '_socket').write(Buffer.from([byte]));
+      await new Promise((resolve) => setTimeout(resolve, 40));
+    }
+    expect(hub.metrics()).toMatchObject({ connections: 1, timedOut: 0 });
+  });
+
   test('that stops reading is served from the journal, and memory stays bounded', async () => {
     const { hub, url } = await serving({
       journal: memoryJournal({ maxBytes: 100_000_000 }),

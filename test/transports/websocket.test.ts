@@ -240,7 +240,9 @@ describe.each(['node', 'browser'])('over real sockets, on the %s side', (platfor
     const quiet = { opened() {}, received() {}, closed() {} };
     const hello = (): Hello => ({ kind: 'hello', protocol: 1, clientId: 'c', link: 1, rooms: [] });
     const links = [transport.dial(hello, quiet), transport.dial(hello, quiet)];
-    cleanups.push(() => links.forEach((link) => link.close()));
+    cleanups.push(() => {
+      for (const link of links) link.close();
+    });
     await eventually(() => [first.frames.length, second.frames.length]).toEqual([1, 1]);
   });
 

@@ -77,13 +77,16 @@ export class HostileServer {
     }
   }
 
-  /** The next frame of a link, if there is one. Now and then one is lost, doubled, or overtaken. */
+  /**
+   * The next frame of a link, if there is one. Now and then an event or a response is lost, doubled,
+   * or overtaken; a verdict never is, since events do not say their epoch.
+   */
   next(link: number): ServerFrame | null {
     const queue = this.#wires.get(link)?.queue ?? [];
     const [first, second] = queue;
+    const luck = first?.kind === 'event' || first?.kind === 'response' ? this.#dice.roll() : 1;
     if (first === undefined) return null;
-    const luck = this.#dice.roll();
-    if (luck < 0.02 && second !== undefined) queue.splice(0, 2, second, first);
+    if (luck < 0.02 && second?.kind === 'event') queue.splice(0, 2, second, first);
     else if (luck < 0.04) queue.shift();
     else if (luck < 0.06) return first;
     return queue.shift() ?? null;

@@ -1,0 +1,155 @@
+/** The page: a client in a room, and everything that can be seen of it. */
+import { type ConnectionState, createClient, HoldfastError } from 'holdfast';
+import { webSocket } from 'holdfast/websocket';
+import { contract, LOBBY } from './contract.ts';
+import { byId, show } from './page/elements.ts';
+import { Figure } from './page/figure.ts';
+import { Harms } from './page/harms.ts';
+import { fetchHome, fetchToken } from './page/house.ts';
+import { Log } from './page/log.ts';
+import { LATE, Messages } from './page/messages.ts';
+import { drawCounts, drawStatus } from './page/readings.ts';
+import { words } from './page/words.ts';
+import { Tally } from './tally.ts';
+
+/** Milliseconds between two requests whose answer time is drawn. */
+const ECHO_PACE = 500;
+/** Echoes that may wait for their answer: more of them would only crowd the picture. */
+const ECHOES_OPEN = 120;
+
+const home = await fetchHome();
+const log = new Log();
+const messages = new Messages();
+const figure = new Figure(byId('figure', HTMLCanvasElement));
+const tally = new Tally(home.number + 1);
+const readings = { published: home.number, gaps: 0, note: '' };
+let token: string | undefined;
+let said = 0;
+
+const client = createClient({
+  contract,
+  transport: webSocket(home.socketUrl),
+  auth: async ({ reason, signal }) => {
+    if (token === undefined || reason === 'expired') {
+      if (token !== undefined) log.add('The token has run out; a fresh one is fetched.');
+      await signIn({}, signal);
+    }
+    return { token };
+  },
+  onGap: async ({ room, reason, signal }) => {
+    if (room !== LOBBY) return undefined;
+    const { eventId, number, messages: history } = await fetchHome(signal);
+    const missed = Math.max(0, number - tally.last);
+    tally.excuse(number);
+    readings.gaps++;
+    messages.history(history);
+    log.add(
+      `Gap notice (${reason}): ${missed} events are gone, the state was fetched instead.`,
+      'wait',
+    );
+    return eventId;
+  },
+  // Short enough for a black hole to be seen through while one watches.
+  reconnect: { connectTimeout: 4_000 },
+});
+
+const harms = new Harms({
+  done(label) {
+    figure.harmed(label);
+    log.add(`You: ${label}.`, 'off');
+  },
+  heard: ({ number }) => {
+    readings.published = number;
+  },
+});
+
+client.on('feed:ticked', ({ number }, { timestamp }) => {
+  tally.take(number);
+  figure.arrived(Date.now() - timestamp > LATE);
+});
+client.on('message:said', (message, { timestamp }) => messages.said(message, timestamp));
+client.onError((error) => log.add(error.message, 'wait'));
+client.onState(follow());
+
+messages.history(home.messages);
+byId('composer', HTMLFormElement).addEventListener('submit', say);
+byId('retry', HTMLButtonElement).addEventListener('click', () => client.reconnect());
+byId('sign-in', HTMLButtonElement).addEventListener('click', () => void signInAgain());
+setInterval(echo, ECHO_PACE);
+requestAnimationFrame(draw);
+
+void client.connect();
+void client.room(LOBBY).join({ since: home.eventId });
+
+async function signIn(wish: { signIn?: boolean }, signal?: AbortSignal): Promise<void> {
+  const issued = await fetchToken(token === undefined ? wish : { ...wish, old: token }, signal);
+  token = issued.token;
+  show(byId('me', HTMLElement), issued.name);
+}
+
+async function signInAgain(): Promise<void> {
+  log.add('You: sign in again.');
+  await signIn({ signIn: true });
+  void client.connect();
+}
+
+/** Tells the figure and the log what changed, and how a recovery went. */
+function follow(): (state: ConnectionState) => void {
+  let lost: { readonly at: number; readonly replayed: number } | undefined;
+  let told = '';
+  return (state) => {
+    const { tone, title } = words(state, Date.now());
+    figure.entered(tone);
+    if (state.status === 'reconnecting' || state.status === 'closed') {
+      if (lost === undefined) readings.note = '';
+      lost ??= { at: performance.now(), replayed: client.metrics().replayed };
+    }
+    if (state.synced && lost !== undefined) {
+      const took = ((performance.now() - lost.at) / 1_000).toFixed(1);
+      const caughtUp = client.metrics().replayed - lost.replayed;
+      readings.note = `Back after ${took} s, with ${caughtUp} missed events caught up.`;
+      log.add(readings.note, 'ok');
+      lost = undefined;
+    } else if (title !== told && title !== 'Reconnecting…' && title !== 'Catching up…') {
+      log.add(state.error === null ? `${title}.` : `${title}. ${state.error.message}`, tone);
+    }
+    told = title;
+  };
+}
+
+function say(event: SubmitEvent): void {
+  event.preventDefault();
+  const input = byId('text', HTMLInputElement);
+  const text = input.value.trim();
+  if (text === '') return;
+  input.value = '';
+  const id = crypto.randomUUID();
+  messages.sending({ id, text });
+  said++;
+  client.request('message:say', { text, number: said }, { room: LOBBY, requestId: id }).then(
+    () => messages.settle(id, { state: 'acknowledged' }),
+    (error: unknown) => messages.settle(id, { state: 'failed', why: reasonOf(error) }),
+  );
+}
+
+function echo(): void {
+  const { status, queued } = client.state;
+  if (status === 'closed' || status === 'disconnected' || queued > ECHOES_OPEN) return;
+  const answered = figure.asked();
+  client.request('echo:ask', {}).then(answered, () => {});
+}
+
+function reasonOf(error: unknown): string {
+  if (!(error instanceof HoldfastError)) return 'failed';
+  if (error.code === 'NOT_SENT') return 'not sent';
+  if (error.code === 'OUTCOME_UNKNOWN') return 'may have been said';
+  return error.message;
+}
+
+function draw(now: number): void {
+  drawStatus(client.state, readings.note);
+  drawCounts(tally, { ...client.metrics(), ...readings, since: home.number });
+  harms.draw(now);
+  figure.draw(now);
+  requestAnimationFrame(draw);
+}

@@ -1,0 +1,36 @@
+/** The sources in one script, as an application's bundler makes it: for other processes and bare contexts. */
+import path from 'node:path';
+import { build } from 'esbuild';
+
+const root = path.resolve(import.meta.dirname, '../..');
+
+/**
+ * @param code what the script does, with `holdfast` and `holdfast/websocket` to import from
+ * @param external packages that stay outside
+ */
+export async function bundle(
+  platform: 'browser' | 'node',
+  code: string,
+  external: string[] = [],
+): Promise<string> {
+  const source = (file: string) => path.join(root, 'src', file);
+  const { outputFiles } = await build({
+    stdin: { contents: code, resolveDir: root, loader: 'ts' },
+    bundle: true,
+    external,
+    write: false,
+    platform,
+    format: platform === 'node' ? 'cjs' : 'iife',
+    globalName: 'script',
+    target: 'es2022',
+    logLevel: 'error',
+    alias: {
+      '#platform': source(`platform/${platform}.ts`),
+      holdfast: source('index.ts'),
+      'holdfast/websocket': source('transports/websocket.ts'),
+    },
+  });
+  const [script] = outputFiles;
+  if (script === undefined) throw new Error('esbuild wrote nothing.');
+  return script.text;
+}
