@@ -7,7 +7,7 @@ import { Figure } from './page/figure.ts';
 import { Harms } from './page/harms.ts';
 import { fetchHome, fetchToken } from './page/house.ts';
 import { Log } from './page/log.ts';
-import { LATE, Messages } from './page/messages.ts';
+import { Messages } from './page/messages.ts';
 import { drawCounts, drawStatus } from './page/readings.ts';
 import { words } from './page/words.ts';
 import { Tally } from './tally.ts';
@@ -44,13 +44,13 @@ const client = createClient({
     readings.gaps++;
     messages.history(history);
     log.add(
-      `Gap notice (${reason}): ${missed} events are gone, the state was fetched instead.`,
+      `Gap notice (${reason}): ${missed} events will not come; their sum was fetched.`,
       'wait',
     );
     return eventId;
   },
-  // Short enough for a black hole to be seen through while one watches.
-  reconnect: { connectTimeout: 4_000 },
+  // Shorter than the defaults: somebody sits here and watches.
+  reconnect: { connectTimeout: 4_000, maxDelay: 4_000 },
 });
 
 const harms = new Harms({
@@ -63,11 +63,13 @@ const harms = new Harms({
   },
 });
 
-client.on('feed:ticked', ({ number }, { timestamp }) => {
+client.on('feed:ticked', ({ number }) => {
   tally.take(number);
-  figure.arrived(Date.now() - timestamp > LATE);
+  figure.arrived(!client.state.synced);
 });
-client.on('message:said', (message, { timestamp }) => messages.said(message, timestamp));
+client.on('message:said', (message, { timestamp }) => {
+  messages.said(message, { at: timestamp, isLate: !client.state.synced });
+});
 client.onError((error) => log.add(error.message, 'wait'));
 client.onState(follow());
 
@@ -93,28 +95,44 @@ async function signInAgain(): Promise<void> {
   void client.connect();
 }
 
+interface Outage {
+  readonly at: number;
+  readonly replayed: number;
+  readonly gaps: number;
+}
+
 /** Tells the figure and the log what changed, and how a recovery went. */
 function follow(): (state: ConnectionState) => void {
-  let lost: { readonly at: number; readonly replayed: number } | undefined;
-  let told = '';
+  let outage: Outage | undefined;
+  let told = 'Disconnected';
   return (state) => {
-    const { tone, title } = words(state, Date.now());
-    figure.entered(tone);
-    if (state.status === 'reconnecting' || state.status === 'closed') {
-      if (lost === undefined) readings.note = '';
-      lost ??= { at: performance.now(), replayed: client.metrics().replayed };
-    }
-    if (state.synced && lost !== undefined) {
-      const took = ((performance.now() - lost.at) / 1_000).toFixed(1);
-      const caughtUp = client.metrics().replayed - lost.replayed;
-      readings.note = `Back after ${took} s, with ${caughtUp} missed events caught up.`;
-      log.add(readings.note, 'ok');
-      lost = undefined;
-    } else if (title !== told && title !== 'Reconnecting…' && title !== 'Catching up…') {
-      log.add(state.error === null ? `${title}.` : `${title}. ${state.error.message}`, tone);
-    }
+    const { tone, title, why } = words(state, Date.now());
+    if (title === told) return;
     told = title;
+    figure.entered(tone);
+    if (tone === 'off' || (tone === 'wait' && outage === undefined))
+      log.add(`${title}. ${why}`, tone);
+    if (tone === 'off' || tone === 'wait') {
+      outage ??= {
+        at: performance.now(),
+        replayed: client.metrics().replayed,
+        gaps: readings.gaps,
+      };
+      readings.note = '';
+    } else if (tone === 'ok' && outage !== undefined) {
+      readings.note = recovery(outage);
+      log.add(readings.note, tone);
+      outage = undefined;
+    }
   };
+}
+
+function recovery({ at, replayed, gaps }: Outage): string {
+  const took = ((performance.now() - at) / 1_000).toFixed(1);
+  const metrics = client.metrics();
+  if (metrics.reconnects === 0) return `Connected after ${took} s.`;
+  if (readings.gaps > gaps) return `Back after ${took} s; what the server forgot was fetched.`;
+  return `Back after ${took} s; ${metrics.replayed - replayed} missed events caught up.`;
 }
 
 function say(event: SubmitEvent): void {

@@ -25,6 +25,8 @@ export class Credentials {
   #serial = 0;
   /** Renewals that failed in a row. */
   #failures = 0;
+  /** Sets of credentials refused in a row. */
+  refusals = 0;
   /** When to ask for their successors. */
   renewAt = NEVER;
 
@@ -81,6 +83,7 @@ export class Credentials {
     if (current === null || serial !== this.#serial || this.#asking !== null) return 'stale';
     if (current.again) return 'final';
     this.#refusedKey = current.key;
+    this.refusals++;
     return 'refresh';
   }
 

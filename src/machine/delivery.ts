@@ -86,13 +86,9 @@ export class Delivery {
     this.#outbox.abort(requestId, step.out);
   }
 
-  /** Keeps requests back until credentials have been renewed; `release` lets them go. */
-  hold(): void {
-    this.#outbox.hold(NEVER);
-  }
-
-  release(): void {
-    this.#outbox.hold(0);
+  /** Keeps everything back while credentials are being renewed. */
+  hold(isHeld: boolean): void {
+    this.#outbox.hold(isHeld);
   }
 
   /** A frame that goes out with the end of this tick. */

@@ -184,6 +184,8 @@ export class Inbox {
   abandon(room: Room, step: Step): void {
     if (room.gap === null) return;
     step.out.push({ order: 'stopHealing', room: room.name, run: room.gap.run });
+    // What was held is gone: the next verdict says where the room stands.
+    room.reposition = true;
     this.#close(room);
   }
 

@@ -149,7 +149,7 @@ export class Lifecycle {
     else if (this.#phase.name === 'open') {
       this.serial = this.#credentials.serial;
       this.#delivery.say({ kind: 'auth', auth });
-      this.#delivery.release();
+      this.#delivery.hold(false);
     }
   }
 
@@ -229,8 +229,15 @@ export class Lifecycle {
     const refusal = this.#credentials.refused(serial);
     if (refusal === 'final' || this.#options.auth === null) this.close(refusedTwice(), step);
     if (refusal !== 'refresh') return;
-    this.#delivery.hold();
-    this.#ask('expired', step);
+    this.#delivery.hold(true);
+    // A server that refuses whatever is fresh is not hammered: at once, once.
+    if (this.#credentials.refusals > 1) this.#credentials.retryRenewal(step);
+    else this.#ask('expired', step);
+  }
+
+  /** A request was answered: the credentials in use are good. */
+  accepted(): void {
+    this.#credentials.refusals = 0;
   }
 
   /** An `error` frame: before `welcome` a refusal, after it the reason of what comes next. */

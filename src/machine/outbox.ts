@@ -186,7 +186,7 @@ export class Outbox {
       return entry.serial;
     }
     if (error.code === 'RATE_LIMITED') {
-      this.#pace.holdLonger(now + (error.retryAfter ?? 1_000));
+      this.#pace.pause(now + (error.retryAfter ?? 1_000));
       this.#retry(entry);
     } else if (error.retryable && !entry.retried) {
       entry.retried = true;
@@ -195,9 +195,9 @@ export class Outbox {
     return null;
   }
 
-  /** Nothing is written before `until`: the server asked for it, or credentials are being renewed. */
-  hold(until: number): void {
-    this.#pace.hold(until);
+  /** Nothing is written while credentials are being renewed. */
+  hold(isHeld: boolean): void {
+    this.#pace.hold(isHeld);
   }
 
   /** A link is ready: what was written before comes first, in first order, then what never was. */

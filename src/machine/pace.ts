@@ -6,6 +6,7 @@ export class Pace {
   #tokens: number;
   #refilledAt = 0;
   #heldUntil = 0;
+  #isHeld = false;
   #nextAt = NEVER;
 
   /** @param rate messages per second; as many may go at once after a quiet second */
@@ -30,21 +31,23 @@ export class Pace {
     this.#tokens = this.#rate;
     this.#refilledAt = now;
     this.#heldUntil = 0;
+    this.#isHeld = false;
     this.#nextAt = NEVER;
   }
 
-  /** Nothing is written before `until`. 0 lets everything go. */
-  hold(until: number): void {
-    this.#heldUntil = until;
+  /** Nothing is written while credentials are being renewed. */
+  hold(isHeld: boolean): void {
+    this.#isHeld = isHeld;
   }
 
-  /** Longer than it is held already, never shorter. */
-  holdLonger(until: number): void {
+  /** Nothing is written before `until`: the server asked for it. Never shortens a pause. */
+  pause(until: number): void {
     this.#heldUntil = Math.max(this.#heldUntil, until);
   }
 
   /** Takes the turn of one message, or sets the deadline for it. */
   take(now: number): boolean {
+    if (this.#isHeld) return false;
     if (now < this.#heldUntil) {
       this.#nextAt = this.#heldUntil;
       return false;

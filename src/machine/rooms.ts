@@ -220,7 +220,8 @@ export class Rooms {
     this.#refused.add(room.name);
     room.onLink = 'absent';
     room.wanted = room.name === ME ? 1 : 0;
-    if (room.name !== ME) this.#delete(room);
+    if (room.name === ME) this.#unsettled.delete(room);
+    else this.#delete(room);
   }
 
   /** Another user is signed in: nothing of the first one's position is left. Returns what there was. */

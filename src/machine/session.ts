@@ -214,7 +214,8 @@ export class Session {
         break;
       case 'response': {
         const refused = this.#delivery.response(frame, step);
-        if (refused !== null) lifecycle.refused(refused, step);
+        if (refused === null) lifecycle.accepted();
+        else lifecycle.refused(refused, step);
         break;
       }
       case 'room':

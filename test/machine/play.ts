@@ -83,7 +83,8 @@ export class Play {
     const until = this.now + ms;
     const orders: Order[] = [];
     for (let vain = 0; this.witness.deadline <= until; vain++) {
-      if (vain > 10_000) throw new Error(`The deadline does not move from ${this.witness.deadline}`);
+      if (vain > 10_000)
+        throw new Error(`The deadline does not move from ${this.witness.deadline}`);
       this.now = Math.max(this.now, this.witness.deadline);
       orders.push(...this.do({ fact: 'timeUp', buffered }));
       orders.push(...this.do({ fact: 'tickEnded', buffered }));
@@ -132,10 +133,20 @@ export class Play {
     return this.do({ fact: 'asked', request: request(requestId, about) });
   }
 
-  respond(requestId: string, code?: string, about: { retryable?: boolean; retryAfter?: number } = {}): Order[] {
+  respond(
+    requestId: string,
+    code?: string,
+    about: { retryable?: boolean; retryAfter?: number } = {},
+  ): Order[] {
     const kind = 'response';
-    if (code === undefined) return this.receive({ kind, requestId, success: true, data: requestId });
-    return this.receive({ kind, requestId, success: false, error: { code, message: 'no', ...about } });
+    if (code === undefined)
+      return this.receive({ kind, requestId, success: true, data: requestId });
+    return this.receive({
+      kind,
+      requestId,
+      success: false,
+      error: { code, message: 'no', ...about },
+    });
   }
 
   join(room: string, since?: string): number {
@@ -189,7 +200,10 @@ export class Play {
   }
 }
 
-export function only<Name extends Order['order']>(orders: readonly Order[], name: Name): Named<Name>[] {
+export function only<Name extends Order['order']>(
+  orders: readonly Order[],
+  name: Name,
+): Named<Name>[] {
   return orders.filter((order): order is Named<Name> => order.order === name);
 }
 
@@ -218,7 +232,10 @@ export function terms(some: Partial<Terms>): { terms: Partial<Terms> } {
   return { terms: some };
 }
 
-export function failed(code: string, about: { retryAfter?: number; retryable?: boolean } = {}): HoldfastError {
+export function failed(
+  code: string,
+  about: { retryAfter?: number; retryable?: boolean } = {},
+): HoldfastError {
   return new HoldfastError(code, 'as told', about);
 }
 

@@ -29,8 +29,6 @@ export interface Scene {
   readonly after: ConnectionState;
   readonly deadlineBefore: number;
   readonly deadline: number;
-  /** Of ticks that are over. */
-  readonly tick: number;
   readonly phaseBefore: Phase;
   /** The fact came from a link that is neither live nor dialed, or answers a question nobody asked. */
   readonly isStale: boolean;

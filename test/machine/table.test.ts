@@ -106,9 +106,18 @@ function bring(phase: Phase, fact: Kind): Play {
   const steps: Record<Phase, () => unknown> = {
     idle: () => session.do({ fact: 'disconnectAsked' }),
     waiting: () => session.lose(),
-    asking: () => (steps.waiting(), session.wait(session.due)),
-    dialing: () => (steps.asking(), session.credentials()),
-    greeting: () => (steps.dialing(), session.greet()),
+    asking: () => {
+      steps.waiting();
+      session.wait(session.due);
+    },
+    dialing: () => {
+      steps.asking();
+      session.credentials();
+    },
+    greeting: () => {
+      steps.dialing();
+      session.greet();
+    },
     open: () => {},
     moving: () => {
       session.receive({ kind: 'goodbye', reason: 'deploy' });

@@ -62,14 +62,22 @@ export class LinkWatch {
   order(order: Order, now: number, connectTimeout: number, asks: boolean): void {
     switch (order.order) {
       case 'dial':
-        must(this.dialed === null, 'I02', `dials ${order.link} while ${this.dialed?.link} is under way`);
+        must(
+          this.dialed === null,
+          'I02',
+          `dials ${order.link} while ${this.dialed?.link} is under way`,
+        );
         must(order.link > this.links, 'I02', `link ${order.link} after ${this.links}`);
         must(!asks || this.#answered, 'I16', 'dials without an answer to its question');
         this.links = order.link;
         this.dialed = { link: order.link, until: now + connectTimeout, hello: null };
         break;
       case 'hangUp':
-        must(this.#end(order.link) || this.#over === order.link, 'I02', `hangs up ${order.link}, which is no link any more`);
+        must(
+          this.#end(order.link) || this.#over === order.link,
+          'I02',
+          `hangs up ${order.link}, which is no link any more`,
+        );
         break;
       case 'askCredentials':
         must(this.ask === null, 'I16', 'asks for credentials twice at a time');

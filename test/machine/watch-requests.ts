@@ -136,7 +136,10 @@ export class RequestWatch {
     if (typeof frame !== 'string') return;
     const { now, options } = scene;
     this.#written++;
-    const rate = Math.max(1, Math.min(this.#terms.messagesPerSecond, options.limits.messagesPerSecond));
+    const rate = Math.max(
+      1,
+      Math.min(this.#terms.messagesPerSecond, options.limits.messagesPerSecond),
+    );
     const most = rate + ((now - this.#welcomedAt) * rate) / 1_000;
     must(this.#written <= most + GRAIN, 'I11', `${this.#written} frames where ${most} are allowed`);
     must(now + GRAIN >= this.#heldUntil, 'I12', `writes ${frame} before ${this.#heldUntil}`);
@@ -216,7 +219,11 @@ export class RequestWatch {
       this.#answered(fact.frame, scene);
     }
     if (scene.after.status === 'closed') {
-      must(this.#pending.size === 0, 'I24', `closed with ${this.#pending.size} requests unanswered`);
+      must(
+        this.#pending.size === 0,
+        'I24',
+        `closed with ${this.#pending.size} requests unanswered`,
+      );
       if (scene.before.status !== 'closed') this.#letters = [];
     }
     const bytes = this.pending.reduce((sum, ask) => sum + ask.bytes, 0);
@@ -226,7 +233,11 @@ export class RequestWatch {
 
   #admitted({ coalesceKey, requestId }: Ask, scene: Scene): void {
     const mine = this.#pending.get(requestId);
-    must(mine === undefined || scene.before.status !== 'closed', 'I24', 'takes a request when closed');
+    must(
+      mine === undefined || scene.before.status !== 'closed',
+      'I24',
+      'takes a request when closed',
+    );
     if (coalesceKey === undefined || mine === undefined) return;
     for (const other of this.#pending.values()) {
       const replaced = other !== mine && other.ask.coalesceKey === coalesceKey && !other.mayHaveRun;

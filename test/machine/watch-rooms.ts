@@ -1,6 +1,6 @@
 /** Watches rooms: each event once, in order, or a gap that says so; and what the server is told. */
 import type { Order } from '../../src/machine/order.js';
-import { ME, type Event, type RoomJoined, type RoomVerdict } from '../../src/protocol/frame.js';
+import { type Event, ME, type RoomJoined, type RoomVerdict } from '../../src/protocol/frame.js';
 import { must, type Place, placeOf, type Scene } from './scene.js';
 
 interface Watched {
@@ -19,7 +19,8 @@ interface Watched {
   answers: number;
   served: boolean;
   retrying: boolean;
-  leftIn: number;
+  /** Wanted from elsewhere than what the server was last asked for: its verdict on that is no news. */
+  movedTo: string | null;
 }
 
 /** I13, I14, I15, I20 (joins), I26. */
@@ -57,7 +58,11 @@ export class RoomWatch {
     const named = new Map(wishes.map(({ room, since }) => [room, since]));
     for (const [name, room] of this.#rooms) {
       if (name !== ME) {
-        must(named.has(name) === room.wanted > 0, 'I26', `hello and ${name}, wanted ${room.wanted}`);
+        must(
+          named.has(name) === room.wanted > 0,
+          'I26',
+          `hello and ${name}, wanted ${room.wanted}`,
+        );
       }
       const since = named.get(name);
       if (since === undefined) continue;
@@ -77,10 +82,10 @@ export class RoomWatch {
         this.#joinAsked(fact.room, fact.since, fact.call);
         break;
       case 'leaveAsked':
-        this.#leave(fact.room, scene.tick);
+        this.#leave(fact.room);
         break;
       case 'joinAborted':
-        if (this.#room(fact.room).calls.delete(fact.call)) this.#leave(fact.room, scene.tick);
+        if (this.#room(fact.room).calls.delete(fact.call)) this.#leave(fact.room);
         break;
       case 'delivered':
         this.#room(fact.room).owed.delete(fact.eventId);
@@ -104,22 +109,21 @@ export class RoomWatch {
     const owner = welcomed.welcome.user ?? null;
     if (this.#owner !== undefined && this.#owner !== owner) this.#reset(this.#room(ME));
     this.#owner = owner;
-    for (const name of new Set([ME, ...welcomed.hello.rooms.map(({ room }) => room)])) {
-      this.#asked(name);
-    }
+    this.#asked(ME);
+    for (const { room, since } of welcomed.hello.rooms) if (room !== ME) this.#asked(room, since);
   }
 
   /** The verdict that counts, of those that answer a join: only the last one does. */
-  #verdict({ fact, live, orders, tick }: Scene): RoomJoined | null {
+  #verdict({ fact, live, orders }: Scene): RoomJoined | null {
     if (fact.fact !== 'received' || fact.link !== live || fact.frame.kind !== 'room') return null;
     const verdict: RoomVerdict = fact.frame;
     const room = this.#room(verdict.room);
     if ('caughtUp' in verdict || 'left' in verdict) return null;
-    // Nobody asked, and nobody wants it: an echo of what was left.
-    if (room.answers === 0 && !room.served && room.wanted === 0) return null;
+    // Nobody asked for it on this link: an echo of what was left, or refused.
+    if (room.answers === 0 && !room.served) return null;
     if (room.answers > 0) room.answers--;
     room.served = 'joined' in verdict;
-    if (room.answers > 0) return null;
+    if (room.answers > 0 || room.movedTo !== null) return null;
     if ('joined' in verdict) {
       room.retrying = false;
       return verdict;
@@ -128,9 +132,8 @@ export class RoomWatch {
     if (!refused) room.retrying = true;
     else if (verdict.room !== ME) {
       room.wanted = 0;
-      room.leftIn = tick;
       this.#reset(room);
-    }
+    } else if (room.gapped) this.#reset(room);
     return null;
   }
 
@@ -153,17 +156,17 @@ export class RoomWatch {
     if (room.wanted === 0) {
       this.#reset(room);
       room.stand = since === undefined ? null : placeOf(since);
+      room.movedTo = since ?? null;
     }
     room.wanted++;
     room.calls.add(call);
   }
 
-  #leave(name: string, tick: number): void {
+  #leave(name: string): void {
     const room = this.#room(name);
     if (name === ME || room.wanted === 0) return;
     room.wanted--;
     if (room.wanted > 0) return;
-    room.leftIn = tick;
     this.#reset(room);
   }
 
@@ -208,8 +211,11 @@ export class RoomWatch {
       case 'transmit':
         for (const frame of order.frames) {
           if (typeof frame !== 'object' || !('kind' in frame)) continue;
-          if (frame.kind === 'join') for (const { room } of frame.rooms) this.#asked(room);
-          if (frame.kind === 'leave') for (const room of frame.rooms) this.#room(room).served = false;
+          if (frame.kind === 'join') {
+            for (const { room, since } of frame.rooms) this.#asked(room, since);
+          }
+          if (frame.kind === 'leave')
+            for (const room of frame.rooms) this.#room(room).served = false;
         }
         break;
     }
@@ -225,7 +231,11 @@ export class RoomWatch {
     const room = this.#room(event.room);
     must(room.wanted > 0, 'I13', `delivers ${eventId} of a room that was left`);
     must(!room.gapped, 'I14', `delivers ${eventId} while the gap before it is open`);
-    must(scene.fact.fact === 'received' || healed === event.room, 'I14', `delivers at ${scene.fact.fact}`);
+    must(
+      scene.fact.fact === 'received' || healed === event.room,
+      'I14',
+      `delivers at ${scene.fact.fact}`,
+    );
     const place = placeOf(eventId);
     const follows = [room.stand, room.or].some(
       (stand) => stand !== null && stand.epoch === place.epoch && stand.seq + 1 === place.seq,
@@ -272,7 +282,11 @@ export class RoomWatch {
     for (const [name, room] of this.#rooms) {
       if (!room.calls.delete(call)) continue;
       if (!failed) {
-        must(scene.live !== null && room.served, 'I20', `says that ${name} is joined, and it is not`);
+        must(
+          scene.live !== null && room.served,
+          'I20',
+          `says that ${name} is joined, and it is not`,
+        );
         must(!room.gapped, 'I20', `says that ${name} is joined before its gap is healed`);
       } else if (scene.after.status === 'closed') room.wanted = Math.max(0, room.wanted - 1);
       return;
@@ -280,8 +294,9 @@ export class RoomWatch {
     must(false, 'I20', `answers join ${call}, which does not wait`);
   }
 
-  #asked(name: string): void {
+  #asked(name: string, since?: string): void {
     const room = this.#room(name);
+    if (room.movedTo === since) room.movedTo = null;
     room.answers++;
     room.served = true;
     room.retrying = false;
@@ -296,7 +311,11 @@ export class RoomWatch {
 
   #closed(): void {
     for (const [name, room] of this.#rooms) {
-      must(room.calls.size === 0, 'I24', `closed with ${room.calls.size} joins of ${name} unanswered`);
+      must(
+        room.calls.size === 0,
+        'I24',
+        `closed with ${room.calls.size} joins of ${name} unanswered`,
+      );
       must(room.run === null, 'I24', `closed while onGap of ${name} runs`);
     }
   }
@@ -305,7 +324,11 @@ export class RoomWatch {
   #atRest(): void {
     for (const [name, room] of this.#rooms) {
       if (room.answers > 0 || room.retrying || name === ME) continue;
-      must(room.served === room.wanted > 0, 'I26', `${name}: wanted ${room.wanted}, served ${room.served}`);
+      must(
+        room.served === room.wanted > 0,
+        'I26',
+        `${name}: wanted ${room.wanted}, served ${room.served}`,
+      );
     }
   }
 
@@ -331,7 +354,7 @@ export class RoomWatch {
       answers: 0,
       served: false,
       retrying: false,
-      leftIn: -1,
+      movedTo: null,
     };
     this.#rooms.set(name, room);
     return room;
@@ -340,7 +363,11 @@ export class RoomWatch {
 
 function tellsGap(order: Order, room: string): boolean {
   if (order.order === 'heal') return order.room === room;
-  return order.order === 'report' && order.error.details.room === room && order.error.code === 'PROTOCOL_ERROR';
+  return (
+    order.order === 'report' &&
+    order.error.details.room === room &&
+    order.error.code === 'PROTOCOL_ERROR'
+  );
 }
 
 function isEvent(frame: { kind: string }): frame is Event {

@@ -1,6 +1,6 @@
 /** Watches status, state and time: arrows, counts, waits, deadlines, heartbeats. */
 import { arrows, type ConnectionState } from '../../src/machine/status.js';
-import { type HoldfastError } from '../../src/protocol/errors.js';
+import type { HoldfastError } from '../../src/protocol/errors.js';
 import { defaultTerms } from '../../src/protocol/frame.js';
 import { must, type Scene } from './scene.js';
 
@@ -58,7 +58,11 @@ export class StateWatch {
     if (starts && planned !== null && phaseBefore === 'waiting') {
       const told = fact.fact === 'woke' || fact.fact === 'reconnectAsked';
       const due = fact.fact === 'timeUp' && now + GRAIN >= planned.getTime();
-      must(told || due, 'I18', `starts at ${now} after ${fact.fact}, but ${planned.getTime()} was planned`);
+      must(
+        told || due,
+        'I18',
+        `starts at ${now} after ${fact.fact}, but ${planned.getTime()} was planned`,
+      );
     }
     const next = after.nextRetryAt;
     // What was planned beside a link that said goodbye becomes visible as it is.
@@ -80,7 +84,11 @@ export class StateWatch {
     if (fact.fact === 'timeUp') this.#vain++;
     else if (fact.fact !== 'tickEnded') this.#vain = 0;
     if (fact.fact !== 'tickEnded') return;
-    must(this.#vain < 4 || deadline > now, 'I22', `looks at the clock for ever: ${deadline} at ${now}`);
+    must(
+      this.#vain < 4 || deadline > now,
+      'I22',
+      `looks at the clock for ever: ${deadline} at ${now}`,
+    );
   }
 
   #closed({ before, fact, orders, after }: Scene): void {
@@ -89,7 +97,11 @@ export class StateWatch {
       const mayRise = asked && !this.#closedForGood;
       const answers = ['reject', 'answerJoins', 'answerConnects', 'report'];
       const quiet = orders.every(({ order }) => answers.includes(order));
-      must(mayRise || quiet, 'I24', `does something after close: ${orders.map((one) => one.order)}`);
+      must(
+        mayRise || quiet,
+        'I24',
+        `does something after close: ${orders.map((one) => one.order)}`,
+      );
       must(mayRise || after.status === 'closed', 'I24', 'leaves closed after close()');
     }
     if (fact.fact === 'closeAsked') this.#closedForGood = true;
@@ -119,7 +131,8 @@ export class StateWatch {
     for (const order of orders) {
       if (order.order !== 'transmit') continue;
       for (const frame of order.frames) {
-        if (typeof frame === 'object' && 'kind' in frame && frame.kind === 'ping') this.#pingedAt = now;
+        if (typeof frame === 'object' && 'kind' in frame && frame.kind === 'ping')
+          this.#pingedAt = now;
       }
     }
   }
@@ -129,7 +142,8 @@ export class StateWatch {
 function leastWait({ after, roll, options }: Scene): number {
   const { initialDelay, maxDelay, factor, jitter } = options.reconnect;
   let ceiling = initialDelay;
-  for (let tries = 1; tries < after.reconnectAttempts && ceiling < maxDelay; tries++) ceiling *= factor;
+  for (let tries = 1; tries < after.reconnectAttempts && ceiling < maxDelay; tries++)
+    ceiling *= factor;
   ceiling = Math.min(ceiling, maxDelay);
   if (jitter === 'none') return Math.max(1, ceiling);
   return Math.max(1, jitter === 'full' ? ceiling * (1 - roll) : ceiling + jitter * roll);

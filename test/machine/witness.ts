@@ -21,7 +21,6 @@ export class Witness {
   readonly rooms = new RoomWatch();
   readonly #states = new StateWatch();
   #connects = 0;
-  #tick = 0;
   #state: ConnectionState;
   #deadline: number;
   phase: Phase = 'idle';
@@ -73,7 +72,6 @@ export class Witness {
       after,
       deadlineBefore: this.#deadline,
       deadline: session.deadline,
-      tick: this.#tick,
       phaseBefore,
       isStale,
       liveBefore,
@@ -84,7 +82,7 @@ export class Witness {
   }
 
   #check(scene: Scene): void {
-    const { after, deadline, fact } = scene;
+    const { after, deadline } = scene;
     this.#stale(scene);
     this.#pending(scene);
     this.#states.step(scene);
@@ -93,13 +91,16 @@ export class Witness {
     this.#answers(scene);
     this.#state = after;
     this.#deadline = deadline;
-    if (fact.fact === 'tickEnded') this.#tick++;
   }
 
   #stale({ isStale, orders, fact, before, after, deadline, deadlineBefore }: Scene): void {
     if (!isStale) return;
     must(orders.length === 0, 'I01', `an old ${fact.fact} leads to ${orders[0]?.order}`);
-    must(before === after && deadline === deadlineBefore, 'I01', `an old ${fact.fact} changes the state`);
+    must(
+      before === after && deadline === deadlineBefore,
+      'I01',
+      `an old ${fact.fact} changes the state`,
+    );
   }
 
   /** What is pending while there is no connection has an end. */

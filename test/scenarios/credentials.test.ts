@@ -263,6 +263,24 @@ describe('a token that is refused', () => {
     client.close();
   });
 
+  test('E38 a server that refuses every fresh token of a request is not hammered', async () => {
+    const story = stage({ answer: numbered });
+    const { client, clock, asked } = story;
+    const link = await welcomed(story);
+    client.request('x:y', 1).catch(() => {});
+    let refused = 0;
+    for (let ms = 0; ms < 60_000; ms += 40) {
+      await clock.advance(40);
+      for (const request of link.sent('request').slice(refused)) {
+        link.fail(request, expired);
+        refused++;
+      }
+    }
+    expect(refused).toBeGreaterThan(1);
+    expect(asked.length).toBeLessThan(60);
+    client.close();
+  });
+
   test('E38 64 late refusals of an old token close nothing, and every request is answered', async () => {
     const story = stage({ answer: numbered, limits: { messagesPerSecond: 1_000 } });
     const { client, clock, asked } = story;
@@ -491,7 +509,8 @@ describe('renewal', () => {
 
 describe('another user', () => {
   test('E41 gets nothing of the first one', async () => {
-    const story = stage({ answer: (question) => (question === 1 ? 'ada' : 'bob') });
+    const onGap = vi.fn();
+    const story = stage({ answer: (question) => (question === 1 ? 'ada' : 'bob'), onGap });
     const { client, clock, network, server, seen } = story;
     const first = await welcomed(story, { user: 'ada' });
     first.joined('@me', { seq: 7, cursor: '@me:7', recovered: false, reason: 'new' });
@@ -526,6 +545,8 @@ describe('another user', () => {
     await Promise.all(settled);
     expect(second.frames.filter(({ kind }) => kind !== 'hello' && kind !== 'ping')).toEqual([]);
     expect(seen.payloads).toEqual(['for ada', 'for bob']);
+    // That ada's place in `@me` means nothing to bob is no gap of his.
+    expect(onGap).not.toHaveBeenCalled();
 
     // From here on everything is bob's.
     const link = server.links.length;

@@ -82,6 +82,11 @@ describe('a link that was given up', () => {
     await clock.advance(10);
     expect(transport.links).toHaveLength(2);
     expect(seen.statuses).toEqual(['disconnected', 'connecting', 'reconnecting']);
+    // Nor while the next one waits for its own welcome.
+    transport.link.open();
+    slow?.welcome();
+    await clock.settle();
+    expect(client.state.status).toBe('reconnecting');
     expect(seen.events).toEqual([]);
     await greet(story);
     expect(client.state.status).toBe('connected');

@@ -74,6 +74,23 @@ describe('timers that fire late', () => {
     client.close();
   });
 
+  test('E12 a response that came during a sleep is read before its request is given up', async () => {
+    const story = harness({ heartbeat: false });
+    const { client, clock, server } = story;
+    void client.connect();
+    await clock.advance(0);
+    server.link.welcome();
+    await clock.advance(0);
+    const answer = client.request('x:y', 1, { timeout: 30_000 });
+    await clock.advance(0);
+    const asleep = clock.sleep(HOUR);
+    for (const request of server.link.sent('request')) server.link.respond(request, 'in time');
+    await asleep;
+    await clock.advance(0);
+    expect(await answer).toBe('in time');
+    client.close();
+  });
+
   test('E12 a probe whose deadline was slept through is asked once more, and not for ever', async () => {
     // The link is fine, only the pong is slow: it comes 3 s after the device woke up.
     const alive = harness();

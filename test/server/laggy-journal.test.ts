@@ -186,3 +186,116 @@ test('a request that is repeated across hubs all the while runs once', async () 
   expect([...runs.values()].filter((count) => count !== 1)).toEqual([]);
   for (const [requestId, answer] of answers) expect(answer).toBe(`did ${requestId}`);
 });
+
+describe('an answer of the journal that comes late', () => {
+  /** Holds back the answers to `follow` of the room a, or to every `read`, until told. */
+  function held(what: 'follow' | 'read') {
+    const inner = memoryJournal();
+    const waiting: (() => void)[] = [];
+    const hold = async <T>(answer: Promise<T>): Promise<T> => {
+      await new Promise<void>((resolve) => waiting.push(resolve));
+      return answer;
+    };
+    const journal: Journal = {
+      replayWindow: inner.replayWindow,
+      requestWindow: inner.requestWindow,
+      open(user) {
+        const node = inner.open(user);
+        const follow = (room: string) =>
+          what === 'follow' && room === 'a' ? hold(node.follow(room)) : node.follow(room);
+        const read: JournalNode['read'] = (room, since, limit) =>
+          what === 'read' ? hold(node.read(room, since, limit)) : node.read(room, since, limit);
+        return {
+          follow,
+          read,
+          unfollow: (room) => node.unfollow(room),
+          tail: (room) => node.tail(room),
+          write: (writes) => node.write(writes),
+          link: (client, link) => node.link(client, link),
+          unlink: (client, link) => node.unlink(client, link),
+          claim: (claim) => node.claim(claim),
+          forget: (client, age) => node.forget(client, age),
+          tell: (text) => node.tell(text),
+          close: () => node.close(),
+        };
+      },
+    };
+    return { journal, waiting };
+  }
+
+  test('does not lose what was published while the room began to be followed', async () => {
+    const w = world();
+    const { journal, waiting } = held('follow');
+    const hub = hubOf(w, { journal });
+    const { eventId } = await hub.publish('a', 'x:y', 1);
+    const client = new FakeClient(hub, w);
+    await client.hello({ rooms: [{ room: 'a', since: eventId }] });
+
+    await hub.publish('a', 'x:y', 2);
+    for (const go of waiting.splice(0)) go();
+    await w.clock.settle();
+
+    expect(client.seqs('a')).toEqual([2]);
+  });
+
+  test('is thrown away where the room was joined again meanwhile', async () => {
+    const w = world();
+    const { journal, waiting } = held('read');
+    const hub = hubOf(w, { journal, limits: { bufferedBytes: 500 } });
+    const client = new FakeClient(hub, w);
+    await client.hello({ rooms: [{ room: 'a' }] });
+    client.reads = false;
+    for (let n = 1; n <= 20; n++) await hub.publish('a', 'x:y', 'x'.repeat(200));
+    const written = client.bufferedAmount;
+    client.reads = true;
+    await client.take();
+    expect(written).toBeGreaterThan(500);
+    // The read that catches up is under way when the client asks to begin anew.
+    expect(waiting).toHaveLength(1);
+    const before = client.seqs('a').length;
+    await client.send({ kind: 'join', rooms: [{ room: 'a' }] });
+    for (const go of waiting.splice(0)) go();
+    await w.clock.settle();
+
+    expect(client.verdicts('a')).toHaveLength(2);
+    expect(client.verdicts('a')[1]).toMatchObject({ reason: 'new', seq: 20 });
+    expect(client.seqs('a')).toHaveLength(before);
+    await hub.publish('a', 'x:y', 'next');
+    await w.clock.settle();
+    expect(client.seqs('a').at(-1)).toBe(21);
+  });
+
+  test('is thrown away where the room was left meanwhile', async () => {
+    const w = world();
+    const { journal, waiting } = held('read');
+    const hub = hubOf(w, { journal, limits: { bufferedBytes: 500 } });
+    const client = new FakeClient(hub, w);
+    await client.hello({ rooms: [{ room: 'a' }] });
+    client.reads = false;
+    for (let n = 1; n <= 20; n++) await hub.publish('a', 'x:y', 'x'.repeat(200));
+    client.reads = true;
+    await client.take();
+    await client.send({ kind: 'leave', rooms: ['a'] });
+    for (const go of waiting.splice(0)) go();
+    await w.clock.settle();
+
+    expect(client.frames.at(-1)).toEqual({ kind: 'room', room: 'a', left: true });
+  });
+
+  test('is thrown away where the link was lost meanwhile', async () => {
+    const w = world();
+    const { journal, waiting } = held('read');
+    const hub = hubOf(w, { journal });
+    const { eventId } = await hub.publish('a', 'x:y', 1);
+    await hub.publish('a', 'x:y', 2);
+    const client = new FakeClient(hub, w);
+    await client.hello({ rooms: [{ room: 'a', since: eventId }] });
+    client.lose();
+    for (const go of waiting.splice(0)) go();
+    await w.clock.settle();
+
+    expect(client.verdicts('a')).toEqual([]);
+    expect(hub.metrics()).toMatchObject({ rooms: 0, eventsDelivered: 0 });
+    expect(w.errors).toEqual([]);
+  });
+});

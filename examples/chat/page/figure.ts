@@ -17,16 +17,19 @@ interface Span {
 }
 
 /** Milliseconds of one bar. */
-const BAR = 250;
+const BAR = 500;
 /** Milliseconds that the picture holds: a narrow one less. */
 const SPANS = { wide: 60_000, narrow: 30_000 };
-/** Top and bottom of each lane, in CSS pixels of a picture 230 high. */
-const LANES = { events: [18, 92], answers: [108, 182], states: [196, 208], axis: 222 } as const;
-const HEIGHT = 230;
+/** A picture that is no wider, in CSS pixels, is narrow. */
+const NARROW = 340;
+/** Milliseconds between two drawings, and between two for those who want less motion. */
+const PACE = { usual: 50, calm: 1_000 };
 const FONT = '11px system-ui, sans-serif';
 
 export class Figure {
   readonly #canvas: HTMLCanvasElement;
+  readonly #calm = matchMedia('(prefers-reduced-motion: reduce)');
+  #drawnAt = Number.NEGATIVE_INFINITY;
   readonly #buckets = new Map<number, Bucket>();
   #asked: Asked[] = [];
   #spans: Span[] = [];
@@ -62,32 +65,39 @@ export class Figure {
   }
 
   draw(now: number): void {
+    if (now - this.#drawnAt < (this.#calm.matches ? PACE.calm : PACE.usual)) return;
+    this.#drawnAt = now;
     const pen = this.#pen();
     if (pen === null) return;
-    const { clientWidth: width } = this.#canvas;
-    const span = width < 480 ? SPANS.narrow : SPANS.wide;
+    const { clientWidth: width, clientHeight: height } = this.#canvas;
+    const span = width > NARROW ? SPANS.wide : SPANS.narrow;
     this.#forget(now - span - 1_000);
-    const x = (at: number) => width * (1 - (now - at) / span);
-    const colour = colours();
-    drawAxis(pen, { width, span, colour });
-    this.#drawHarms(pen, { x, colour });
-    this.#drawEvents(pen, { x, colour, bar: (width * BAR) / span });
-    this.#drawAnswers(pen, { x, colour, now });
-    this.#drawStates(pen, { x, colour, width });
+    const plan: Plan = {
+      width,
+      span,
+      now,
+      lanes: lanesOf(height),
+      x: (at) => width * (1 - (now - at) / span),
+      colour: colours(),
+    };
+    drawAxis(pen, plan);
+    this.#drawEvents(pen, plan);
+    this.#drawAnswers(pen, plan);
+    this.#drawStates(pen, plan);
+    this.#drawHarms(pen, plan);
   }
 
-  /** Sharp on every screen, and as wide as its card. */
+  /** Sharp on every screen, and as large as its card has room for. */
   #pen(): CanvasRenderingContext2D | null {
     const canvas = this.#canvas;
     const pen = canvas.getContext('2d');
     const ratio = devicePixelRatio;
-    const [width, height] = [canvas.clientWidth * ratio, canvas.clientHeight * ratio];
-    if (canvas.width !== Math.round(width) || canvas.height !== Math.round(height)) {
-      canvas.width = Math.round(width);
-      canvas.height = Math.round(height);
-    }
-    pen?.setTransform(ratio, 0, 0, (canvas.clientHeight / HEIGHT) * ratio, 0, 0);
-    pen?.clearRect(0, 0, canvas.clientWidth, HEIGHT);
+    const width = Math.round(canvas.clientWidth * ratio);
+    const height = Math.round(canvas.clientHeight * ratio);
+    if (canvas.width !== width) canvas.width = width;
+    if (canvas.height !== height) canvas.height = height;
+    pen?.setTransform(ratio, 0, 0, ratio, 0, 0);
+    pen?.clearRect(0, 0, canvas.clientWidth, canvas.clientHeight);
     return pen;
   }
 
@@ -101,53 +111,57 @@ export class Figure {
     while ((this.#spans[1]?.at ?? before) < before) this.#spans.shift();
   }
 
-  #drawHarms(pen: CanvasRenderingContext2D, { x, colour }: Plan): void {
+  #drawHarms(pen: CanvasRenderingContext2D, { x, colour, lanes, width }: Plan): void {
     let free = Number.NEGATIVE_INFINITY;
     pen.fillStyle = pen.strokeStyle = colour('--off');
     pen.setLineDash([2, 3]);
     for (const { at, label } of this.#harms) {
-      const left = x(at);
+      const left = Math.round(x(at)) + 0.5;
       pen.beginPath();
-      pen.moveTo(left, 4);
-      pen.lineTo(left, LANES.states[1]);
+      pen.moveTo(left, 14);
+      pen.lineTo(left, lanes.states[1]);
       pen.stroke();
-      if (left < free) continue;
-      pen.fillText(label, left + 4, 11);
-      free = left + pen.measureText(label).width + 10;
+      const long = pen.measureText(label).width;
+      // Beside its line: to the right, or where the picture ends there, to the left.
+      const start = left + 4 + long <= width ? left + 4 : left - 4 - long;
+      if (start < free) continue;
+      pen.fillText(label, start, 7);
+      free = start + long + 8;
     }
     pen.setLineDash([]);
   }
 
   /** Square roots: a flood of what was missed stays in the picture, and a single event is seen. */
-  #drawEvents(pen: CanvasRenderingContext2D, { x, colour, bar }: Plan & { bar: number }): void {
-    const [top, bottom] = LANES.events;
-    const most = Math.max(25, ...[...this.#buckets.values()].map(({ live, late }) => live + late));
+  #drawEvents(pen: CanvasRenderingContext2D, { x, colour, lanes, width, span }: Plan): void {
+    const [top, bottom] = lanes.events;
+    const bar = Math.max(1, (width * BAR) / span - 1);
+    const most = Math.max(40, ...[...this.#buckets.values()].map(({ live, late }) => live + late));
     const height = (count: number) => ((bottom - top) * Math.sqrt(count)) / Math.sqrt(most);
     for (const [key, { live, late }] of this.#buckets) {
       const left = x(key * BAR);
       const all = height(live + late);
       const lower = height(late);
       pen.fillStyle = colour('--behind');
-      pen.fillRect(left, bottom - lower, Math.max(1, bar - 1), lower);
+      pen.fillRect(left, bottom - lower, bar, lower);
       pen.fillStyle = colour('--ok');
-      pen.fillRect(left, bottom - all, Math.max(1, bar - 1), all - lower);
+      pen.fillRect(left, bottom - all, bar, all - lower);
     }
   }
 
   /** On a scale of powers of ten, at the moment of the question. */
-  #drawAnswers(pen: CanvasRenderingContext2D, { x, colour, now }: Plan & { now: number }): void {
+  #drawAnswers(pen: CanvasRenderingContext2D, { x, colour, now, lanes }: Plan): void {
     for (const { at, took } of this.#asked) {
       pen.fillStyle = pen.strokeStyle =
         took === null || took > 1_000 ? colour('--wait') : colour('--soft');
       pen.beginPath();
-      pen.arc(x(at), answerHeight(took ?? now - at), 2.2, 0, 2 * Math.PI);
+      pen.arc(x(at), answerHeight(took ?? now - at, lanes), 2.2, 0, 2 * Math.PI);
       if (took === null) pen.stroke();
       else pen.fill();
     }
   }
 
-  #drawStates(pen: CanvasRenderingContext2D, { x, colour, width }: Plan & { width: number }): void {
-    const [top, bottom] = LANES.states;
+  #drawStates(pen: CanvasRenderingContext2D, { x, colour, width, lanes }: Plan): void {
+    const [top, bottom] = lanes.states;
     this.#spans.forEach(({ at, tone }, index) => {
       const next = this.#spans[index + 1];
       const left = Math.max(0, x(at));
@@ -160,14 +174,35 @@ export class Figure {
 }
 
 interface Plan {
+  readonly width: number;
+  /** Milliseconds. */
+  readonly span: number;
+  readonly now: number;
+  readonly lanes: Lanes;
   readonly x: (at: number) => number;
   readonly colour: (name: string) => string;
 }
 
-function drawAxis(
-  pen: CanvasRenderingContext2D,
-  { width, span, colour }: { width: number; span: number; colour: Plan['colour'] },
-): void {
+/** Top and bottom of each lane, in CSS pixels. */
+interface Lanes {
+  readonly events: readonly [number, number];
+  readonly answers: readonly [number, number];
+  readonly states: readonly [number, number];
+  readonly axis: number;
+}
+
+function lanesOf(height: number): Lanes {
+  const states = [height - 34, height - 22] as const;
+  const middle = 16 + (states[0] - 16) / 2;
+  return {
+    events: [16, middle - 4],
+    answers: [middle + 14, states[0] - 12],
+    states,
+    axis: height - 8,
+  };
+}
+
+function drawAxis(pen: CanvasRenderingContext2D, { width, span, lanes, colour }: Plan): void {
   pen.font = FONT;
   pen.lineWidth = 1;
   pen.textAlign = 'left';
@@ -176,11 +211,11 @@ function drawAxis(
   pen.strokeStyle = colour('--line');
   const rule = (y: number) => {
     pen.beginPath();
-    pen.moveTo(0, y);
-    pen.lineTo(width, y);
+    pen.moveTo(0, Math.round(y) + 0.5);
+    pen.lineTo(width, Math.round(y) + 0.5);
     pen.stroke();
   };
-  rule(LANES.events[1] + 0.5);
+  rule(lanes.events[1]);
   for (const [ms, label] of [
     [1, '1 ms'],
     [10, ''],
@@ -188,17 +223,17 @@ function drawAxis(
     [1_000, ''],
     [10_000, '10 s'],
   ] as const) {
-    rule(Math.round(answerHeight(ms)) + 0.5);
-    pen.fillText(label, 0, answerHeight(ms) - 6);
+    const y = answerHeight(ms, lanes);
+    rule(y);
+    pen.fillText(label, 0, y - 6);
   }
-  pen.fillText(`${span / 1_000} s ago`, 0, LANES.axis);
+  pen.fillText(`${span / 1_000} s ago`, 0, lanes.axis);
   pen.textAlign = 'right';
-  pen.fillText('now', width, LANES.axis);
+  pen.fillText('now', width, lanes.axis);
   pen.textAlign = 'left';
 }
 
-function answerHeight(ms: number): number {
-  const [top, bottom] = LANES.answers;
+function answerHeight(ms: number, { answers: [top, bottom] }: Lanes): number {
   const power = Math.log10(Math.min(10_000, Math.max(1, ms)));
   return bottom - ((bottom - top) * power) / 4;
 }

@@ -7,9 +7,6 @@ export type Fate =
   | { readonly state: 'acknowledged' }
   | { readonly state: 'failed'; readonly why: string };
 
-/** Milliseconds after which an event that arrives was missed first. */
-export const LATE = 1_000;
-
 const KEPT = 200;
 
 export class Messages {
@@ -23,12 +20,11 @@ export class Messages {
     this.settle(id, { state: 'pending' });
   }
 
-  /** An event, or a part of the history. Twice is once. */
-  said({ id, from, text }: Said, at: number): void {
+  /** An event. Twice is once. @param isLate it was missed first */
+  said({ id, from, text }: Said, { at, isLate }: { at: number; isLate: boolean }): void {
     if (this.#items.has(id)) return;
     const item = this.#add(id, { from, text, at });
-    if (Date.now() - at < LATE) return;
-    item.querySelector('time')?.after(make('span', 'late', 'caught up'));
+    if (isLate) item.querySelector('time')?.after(make('span', 'late', 'caught up'));
   }
 
   /** The history: shown as it was, not as something that was missed. */

@@ -10,49 +10,58 @@ export interface Words {
   readonly title: string;
   /** Beside it, and counting. */
   readonly detail: string;
+  /** The reason, where something is wrong. */
+  readonly why: string;
   readonly action: 'retry' | 'sign-in' | null;
 }
 
 /** @param now Unix milliseconds */
 export function words(state: ConnectionState, now: number): Words {
+  const why = firstSentence(state.error?.message ?? '');
   switch (state.status) {
     case 'disconnected':
-      return { tone: 'off', title: 'Disconnected', detail: '', action: 'retry' };
+      return { tone: 'off', title: 'Disconnected', detail: why, why, action: 'retry' };
     case 'connecting':
-      return { tone: 'wait', title: 'Connecting…', detail: '', action: null };
+      return { tone: 'wait', title: 'Connecting…', detail: '', why, action: null };
     case 'connected':
-      return state.synced
-        ? { tone: 'ok', title: 'Connected', detail: 'Everything has arrived.', action: null }
-        : { tone: 'behind', title: 'Catching up…', detail: 'Back, and reading on.', action: null };
+      return connected(state);
     case 'reconnecting':
-      return reconnecting(state, now);
+      return reconnecting(state, why, now);
     case 'closed':
-      return closed(state);
+      return closed(state, why);
     default:
       return state.status satisfies never;
   }
 }
 
-function reconnecting(
-  { nextRetryAt, reconnectAttempts, error }: ConnectionState,
-  now: number,
-): Words {
-  const why = error === null ? '' : ` ${error.message}`;
-  if (nextRetryAt === null) {
-    const detail = `Attempt ${reconnectAttempts}.${why}`;
-    return { tone: 'wait', title: 'Reconnecting…', detail, action: 'retry' };
-  }
-  const left = Math.max(0, nextRetryAt.getTime() - now) / 1_000;
-  const detail = `Trying again in ${left.toFixed(1)} s.${why}`;
-  return { tone: 'wait', title: 'Connection lost', detail, action: 'retry' };
+function connected({ synced }: ConnectionState): Words {
+  return synced
+    ? { tone: 'ok', title: 'Connected', detail: 'All is well.', why: '', action: null }
+    : { tone: 'behind', title: 'Catching up…', detail: '', why: '', action: null };
 }
 
-function closed({ error }: ConnectionState): Words {
-  const isSignedOut = error?.category === 'authentication';
-  return {
-    tone: 'off',
-    title: isSignedOut ? 'Signed out' : 'Closed',
-    detail: error?.message ?? '',
-    action: isSignedOut ? 'sign-in' : 'retry',
-  };
+function reconnecting(
+  { nextRetryAt, reconnectAttempts }: ConnectionState,
+  why: string,
+  now: number,
+): Words {
+  if (nextRetryAt === null) {
+    const detail = `Attempt ${reconnectAttempts}. ${why}`;
+    return { tone: 'wait', title: 'Reconnecting…', detail, why, action: 'retry' };
+  }
+  const left = Math.max(0, nextRetryAt.getTime() - now) / 1_000;
+  const detail = `Trying again in ${left.toFixed(1)} s. ${why}`;
+  return { tone: 'wait', title: 'Connection lost', detail, why, action: 'retry' };
+}
+
+function closed({ error }: ConnectionState, why: string): Words {
+  return error?.category === 'authentication'
+    ? { tone: 'off', title: 'Signed out', detail: why, why, action: 'sign-in' }
+    : { tone: 'off', title: 'Closed', detail: why, why, action: 'retry' };
+}
+
+/** What happened; what to do about it comes after, and is for whoever runs the server. */
+function firstSentence(text: string): string {
+  const end = text.search(/[.:] /);
+  return end === -1 ? text : `${text.slice(0, end)}.`;
 }

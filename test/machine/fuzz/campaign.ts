@@ -1,6 +1,7 @@
 /** Runs many stories, counts what they met, and makes a short one of the first that fails. */
 import type { SessionOptions } from '../../../src/machine/session.js';
-import { Broken, type Phase } from '../scene.js';
+import { Broken, phases } from '../scene.js';
+import { kinds } from '../table.js';
 import { Witness } from '../witness.js';
 import { Dice } from './dice.js';
 import { type Played, Story } from './story.js';
@@ -72,7 +73,11 @@ function play(number: number, plan: Plan, outcome: Outcome): Failure | null {
 /** Drops facts, many at a time at first, while the same invariant still breaks. */
 function shrink(options: SessionOptions, played: readonly Played[], id: string): Played[] {
   let kept = [...played];
-  for (let size = Math.ceil(kept.length / 2); size >= 1; size = size === 1 ? 0 : Math.ceil(size / 2)) {
+  for (
+    let size = Math.ceil(kept.length / 2);
+    size >= 1;
+    size = size === 1 ? 0 : Math.ceil(size / 2)
+  ) {
     for (let from = kept.length - size; from >= 0; from -= size) {
       const fewer = [...kept.slice(0, from), ...kept.slice(from + size)];
       if (broken(options, fewer)?.id === id) kept = fewer;
@@ -105,8 +110,19 @@ function mixed(seed: number, number: number): number {
   return Math.imul(seed, 0x9e3779b1) ^ Math.imul(number + 1, 0x85ebca6b);
 }
 
-export function cellsNeverMet(cells: Record<string, number>, phases: readonly Phase[], facts: readonly string[]): string[] {
-  return phases.flatMap((phase) =>
-    facts.map((fact) => `${phase} ${fact}`).filter((cell) => cells[cell] === undefined),
+/** Every fact in every phase with its count, and those that were never met. */
+export function cellTable({ cells }: Outcome): { cells: string; missing: string[] } {
+  const count = (phase: string, fact: string) => cells[`${phase} ${fact}`] ?? 0;
+  const line = (first: string, rest: readonly (string | number)[]) =>
+    first.padEnd(18) + rest.map((one) => String(one).padStart(9)).join('');
+  const rows = kinds.map((fact) =>
+    line(
+      fact,
+      phases.map((phase) => count(phase, fact)),
+    ),
   );
+  const missing = phases.flatMap((phase) =>
+    kinds.filter((fact) => count(phase, fact) === 0).map((fact) => `${phase} ${fact}`),
+  );
+  return { cells: [line('', phases), ...rows].join('\n'), missing };
 }

@@ -164,7 +164,9 @@ export class HostileServer {
     else if (frame.kind === 'auth') {
       const error = { code: 'TOKEN_EXPIRED', message: 'no' };
       wire.queue.push(
-        dice.chance(0.7) ? { kind: 'auth', expiresIn: dice.below(30_000) } : { kind: 'auth', error },
+        dice.chance(0.7)
+          ? { kind: 'auth', expiresIn: dice.below(30_000) }
+          : { kind: 'auth', error },
       );
     }
   }
@@ -172,7 +174,8 @@ export class HostileServer {
   #request(wire: Wire, requestId: string): void {
     if (!requestId.startsWith('q') || this.#dice.chance(0.1)) return;
     const kind = 'response';
-    if (this.#dice.chance(0.6)) wire.queue.push({ kind, requestId, success: true, data: requestId });
+    if (this.#dice.chance(0.6))
+      wire.queue.push({ kind, requestId, success: true, data: requestId });
     else wire.queue.push({ kind, requestId, success: false, error: this.#error() });
   }
 
@@ -200,7 +203,15 @@ export class HostileServer {
     const seq = at ?? last;
     const cursor = `${room}|${epoch}|${seq}`;
     const recovered = reason === null ? { recovered: true } : { recovered: false, reason };
-    wire.queue.push({ kind: 'room', room, joined: true, epoch: `${epoch}`, cursor, seq, ...recovered });
+    wire.queue.push({
+      kind: 'room',
+      room,
+      joined: true,
+      epoch: `${epoch}`,
+      cursor,
+      seq,
+      ...recovered,
+    });
     this.#read(wire, room, seq + 1);
     wire.queue.push({ kind: 'room', room, caughtUp: true, cursor: `${room}|${epoch}|${last}` });
   }

@@ -4,6 +4,7 @@ import type { Order } from '../../../src/machine/order.js';
 import { closeFault, HoldfastError } from '../../../src/protocol/errors.js';
 import { ME, type ServerFrame } from '../../../src/protocol/frame.js';
 import { type Overrides, sessionOptions } from '../options.js';
+import { type Kind, kinds } from '../table.js';
 import { Witness } from '../witness.js';
 import type { Dice } from './dice.js';
 import { HostileServer } from './server.js';
@@ -15,36 +16,7 @@ export interface Played {
   readonly roll: number;
 }
 
-type Kind = Fact['fact'];
-
 const rooms = ['a', 'b'];
-const kinds: readonly Kind[] = [
-  'received',
-  'delivered',
-  'asked',
-  'told',
-  'aborted',
-  'tickEnded',
-  'timeUp',
-  'connectAsked',
-  'reconnectAsked',
-  'disconnectAsked',
-  'closeAsked',
-  'credentialsGiven',
-  'credentialsFailed',
-  'opened',
-  'lost',
-  'woke',
-  'wentOffline',
-  'suspended',
-  'hid',
-  'joinAsked',
-  'joinAborted',
-  'leaveAsked',
-  'healed',
-  'healFailed',
-];
-
 export class Story {
   readonly witness: Witness;
   /** Called before each step. */
@@ -72,10 +44,10 @@ export class Story {
 
   /** The client is closed: nothing may be left, and nothing may happen any more. */
   end(): void {
+    const dice = this.#dice;
     this.#do({ fact: 'closeAsked' });
     this.#endTick();
-    for (const kind of [...this.#dice.pick(kinds.slice(0, 8), kinds.slice(8, 16)), 'woke'] as const)
-      this.#do(this.#fact(kind));
+    for (let count = 0; count < 5; count++) this.#do(this.#fact(dice.of(kinds) ?? 'woke'));
     this.#endTick();
   }
 
@@ -136,7 +108,15 @@ export class Story {
     const [{ runs }, { owed }] = [this.witness.rooms, this.witness.rooms];
     if (runs.length > 0 && dice.chance(0.5)) return dice.chance(0.7) ? 'healed' : 'healFailed';
     if (owed.length > 0 && dice.chance(0.5)) return 'delivered';
-    return dice.pick<Kind>('asked', 'asked', 'asked', 'told', 'joinAsked', 'joinAsked', 'leaveAsked');
+    return dice.pick<Kind>(
+      'asked',
+      'asked',
+      'asked',
+      'told',
+      'joinAsked',
+      'joinAsked',
+      'leaveAsked',
+    );
   }
 
   #pass(): void {
@@ -144,9 +124,10 @@ export class Story {
     const { deadline } = this.witness;
     this.#endTick();
     const luck = dice.roll();
-    const isFinite = deadline < Number.POSITIVE_INFINITY;
+    const isDue = Number.isFinite(deadline);
     // A timer rounds up to whole milliseconds, and this clock does not always stand on one.
-    if (luck < 0.6 && isFinite) this.#now = Math.max(this.#now, this.#now + Math.ceil(deadline - this.#now));
+    if (luck < 0.6 && isDue)
+      this.#now = Math.max(this.#now, this.#now + Math.ceil(deadline - this.#now));
     else if (luck < 0.75) this.#now += dice.below(40);
     else if (luck < 0.85) this.#now += dice.roll() * 100;
     else if (luck < 0.95) this.#now += dice.below(4_000);
@@ -184,7 +165,8 @@ export class Story {
     if (order.order !== 'deliver') return;
     const { eventId, room } = order.event;
     // The others have a listener that takes its time.
-    if (room !== undefined && this.#dice.chance(0.8)) this.#do({ fact: 'delivered', room, eventId });
+    if (room !== undefined && this.#dice.chance(0.8))
+      this.#do({ fact: 'delivered', room, eventId });
   }
 
   #fact(kind: Kind): Fact {
@@ -265,7 +247,9 @@ export class Story {
   #link(): number {
     const { live, dialed, links } = this.witness.links;
     const old = this.#dice.below(links + 1);
-    return this.#dice.chance(0.2) ? old : this.#dice.pick(dialed?.link ?? live ?? old, live ?? dialed?.link ?? old);
+    return this.#dice.chance(0.2)
+      ? old
+      : this.#dice.pick(dialed?.link ?? live ?? old, live ?? dialed?.link ?? old);
   }
 
   #question(): number {
