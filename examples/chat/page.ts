@@ -110,8 +110,8 @@ function follow(): (state: ConnectionState) => void {
     if (title === told) return;
     told = title;
     figure.entered(tone);
-    if (tone === 'off' || (tone === 'wait' && outage === undefined))
-      log.add(`${title}. ${why}`, tone);
+    const isNews = tone === 'off' || (title === 'Connection lost' && outage === undefined);
+    if (isNews) log.add(`${title}. ${why}`, tone);
     if (tone === 'off' || tone === 'wait') {
       outage ??= {
         at: performance.now(),

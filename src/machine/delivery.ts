@@ -224,7 +224,7 @@ export class Delivery {
 
   #rejoin(room: Room): void {
     this.#behind = null;
-    this.say({ kind: 'join', rooms: [this.#rooms.rejoin(room)] });
+    this.#rooms.move(room);
   }
 
   #settleRoom(room: Room, step: Step): void {

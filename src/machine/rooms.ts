@@ -164,7 +164,7 @@ export class Rooms {
       const { name, onLink } = room;
       if (room.wanted > 0) {
         const isAsked = onLink === 'joining' || onLink === 'joined';
-        if (!isAsked && now >= room.retryAt) joins.push(this.rejoin(room));
+        if (!isAsked && now >= room.retryAt) joins.push(this.#rejoin(room));
       } else if (room.answers > 0) {
         room.onLink = 'joining';
       } else {
@@ -179,13 +179,10 @@ export class Rooms {
     return frames;
   }
 
-  /** The wish of one more join on this link: only its own verdict counts from now on. */
-  rejoin(room: Room): RoomWish {
-    room.onLink = 'joining';
-    room.answers++;
-    room.caughtUp = false;
-    room.retryAt = 0;
-    return wish(room);
+  /** Asked for again at the end of this tick, from its cursor: events of the old join do not count. */
+  move(room: Room): void {
+    room.onLink = 'moved';
+    this.#unsettled.add(room);
   }
 
   /** True for the verdict that counts; false for one that a later join has overtaken. */
@@ -230,6 +227,15 @@ export class Rooms {
     if (old !== undefined) this.#delete(old);
     this.#create(ME).wanted = 1;
     return old;
+  }
+
+  /** The wish of one more join on this link: only its own verdict counts from now on. */
+  #rejoin(room: Room): RoomWish {
+    room.onLink = 'joining';
+    room.answers++;
+    room.caughtUp = false;
+    room.retryAt = 0;
+    return wish(room);
   }
 
   #delete(room: Room): void {

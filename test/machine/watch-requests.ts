@@ -181,7 +181,7 @@ export class RequestWatch {
     one.writtenAt = now;
     const flying = this.inFlight(live).length;
     must(flying <= options.outbox.maxInFlight, 'I11', `${flying} requests in flight`);
-    must(this.#suspects.size === 0 || flying === 1, 'I10', `${flying} in flight beside a suspect`);
+    must(this.#suspects.size === 0 || flying === 1, 'I11', `${flying} in flight beside a suspect`);
   }
 
   #rejected(requestId: string, error: HoldfastError, scene: Scene): void {

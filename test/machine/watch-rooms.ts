@@ -23,7 +23,7 @@ interface Watched {
   movedTo: string | null;
 }
 
-/** I13, I14, I15, I20 (joins), I26. */
+/** I13, I14, I15, I20 (joins), I25. */
 export class RoomWatch {
   readonly #rooms = new Map<string, Watched>();
   readonly #seen = new Set<string>();
@@ -60,7 +60,7 @@ export class RoomWatch {
       if (name !== ME) {
         must(
           named.has(name) === room.wanted > 0,
-          'I26',
+          'I25',
           `hello and ${name}, wanted ${room.wanted}`,
         );
       }
@@ -139,6 +139,7 @@ export class RoomWatch {
 
   #joined(verdict: RoomJoined, { orders }: Scene): void {
     const room = this.#room(verdict.room);
+    if (room.wanted === 0) return;
     const place = { epoch: verdict.epoch, seq: verdict.seq };
     const told = orders.some((one) => tellsGap(one, verdict.room));
     if (told || room.gapped || room.stand === null) {
@@ -326,7 +327,7 @@ export class RoomWatch {
       if (room.answers > 0 || room.retrying || name === ME) continue;
       must(
         room.served === room.wanted > 0,
-        'I26',
+        'I25',
         `${name}: wanted ${room.wanted}, served ${room.served}`,
       );
     }

@@ -142,6 +142,20 @@ describe('E42 frames that are none', () => {
     await expect(unknown).rejects.toMatchObject({ code: 'UNKNOWN_TYPE' });
   });
 
+  test('E42 a contract has no types but its own', async () => {
+    const contract = defineContract({ requests: {}, events: {}, messages: {} });
+    const { client, clock, link, seen } = await inRoom({ contract });
+    for (const type of ['constructor', 'toString', '__proto__']) {
+      const unknown = { code: 'UNKNOWN_TYPE' };
+      await expect(client.request(type, 1)).rejects.toMatchObject(unknown);
+      expect(() => client.send(type, 1)).toThrow(expect.objectContaining(unknown));
+      link.event(type, { eventId: type, payload: type });
+    }
+    await clock.advance(1);
+    expect(seen.payloads).toEqual(['constructor', 'toString', '__proto__']);
+    expect(seen.errors).toEqual([]);
+  });
+
   test('E42 a hub drops and counts them too, answers a request that is none, and serves on', async () => {
     const clock = virtualClock();
     const environment = { clock, random: seededDice(1), id: () => 'id' };

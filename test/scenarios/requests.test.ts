@@ -353,6 +353,24 @@ describe('E33 never sent and may have run are different', () => {
     expect(of('unwritten, closed')).toBe('NOT_SENT closed');
   });
 
+  test('E33 what was written on an earlier link and waits for its turn on this one may have run', async () => {
+    const all = await welcomed();
+    const { client, clock } = all;
+    const { settled, watch } = outcomes();
+    const abort = new AbortController();
+    void client.request('a:b', 1, { requestId: 'first' });
+    void watch('second', client.request('a:b', 2, { requestId: 'second', signal: abort.signal }));
+    await clock.advance(1);
+    const next = await relinked(all);
+    next.welcome({ terms: { messagesPerSecond: 1 } });
+    await clock.advance(500);
+    expect(idsOf(next)).toEqual(['first']);
+    abort.abort();
+    await clock.advance(5_000);
+    expect(settled).toEqual([['second', 'OUTCOME_UNKNOWN aborted']]);
+    expect(idsOf(next)).toEqual(['first']);
+  });
+
   test('E33 another user on the same client: what was written may have run, the rest was not sent', async () => {
     const all = harness({ reconnect: { initialDelay: 100, maxDelay: 100, jitter: 'none' } });
     const { client, clock, server } = all;

@@ -645,6 +645,25 @@ describe('E28 a gap and what heals it', () => {
     expect(client.state.synced).toBe(true);
   });
 
+  test('E28 a second gap while onGap runs makes it run once more, and nothing older is delivered', async () => {
+    const { calls, onGap } = byHand();
+    const { clock, hub, network, seen, publish } = await behind(onGap);
+    calls[1]?.heal();
+    await publish('a11');
+    network.cut();
+    for (let number = 12; number <= 20; number++) await hub.publish('a', NEWS, `a${number}`);
+    await clock.advance(1_000);
+    expect(calls).toHaveLength(2);
+    calls[0]?.heal();
+    await clock.advance(1);
+    expect(calls.map(({ gap }) => gap.room)).toEqual(['a', 'b', 'a']);
+    await publish('a21');
+    calls[2]?.heal();
+    await clock.advance(1);
+    expect(seen.payloads).toEqual(['a1', 'b1', 'a21']);
+    expect(calls).toHaveLength(3);
+  });
+
   test('E28 a link that is lost while onGap runs loses and doubles nothing', async () => {
     const { calls, onGap } = byHand();
     const { clock, hub, network, seen, publish } = await behind(onGap);

@@ -80,11 +80,12 @@ export class Figure {
       x: (at) => width * (1 - (now - at) / span),
       colour: colours(),
     };
-    drawAxis(pen, plan);
+    drawRules(pen, plan);
     this.#drawEvents(pen, plan);
     this.#drawAnswers(pen, plan);
     this.#drawStates(pen, plan);
     this.#drawHarms(pen, plan);
+    drawLabels(pen, plan);
   }
 
   /** Sharp on every screen, and as large as its card has room for. */
@@ -202,35 +203,36 @@ function lanesOf(height: number): Lanes {
   };
 }
 
-function drawAxis(pen: CanvasRenderingContext2D, { width, span, lanes, colour }: Plan): void {
+/** Milliseconds that have a line, and those that say so. */
+const POWERS = [1, 10, 100, 1_000, 10_000];
+const LABELS = { 1: '1 ms', 100: '100 ms', 10000: '10 s' };
+
+function drawRules(pen: CanvasRenderingContext2D, { width, lanes, colour }: Plan): void {
   pen.font = FONT;
   pen.lineWidth = 1;
   pen.textAlign = 'left';
   pen.textBaseline = 'middle';
-  pen.fillStyle = colour('--soft');
   pen.strokeStyle = colour('--line');
-  const rule = (y: number) => {
+  for (const y of [lanes.events[1], ...POWERS.map((ms) => answerHeight(ms, lanes))]) {
     pen.beginPath();
     pen.moveTo(0, Math.round(y) + 0.5);
     pen.lineTo(width, Math.round(y) + 0.5);
     pen.stroke();
-  };
-  rule(lanes.events[1]);
-  for (const [ms, label] of [
-    [1, '1 ms'],
-    [10, ''],
-    [100, '100 ms'],
-    [1_000, ''],
-    [10_000, '10 s'],
-  ] as const) {
-    const y = answerHeight(ms, lanes);
-    rule(y);
-    pen.fillText(label, 0, y - 6);
+  }
+}
+
+/** Last, and on a patch of the card: what passes behind them does not cross them out. */
+function drawLabels(pen: CanvasRenderingContext2D, { width, span, lanes, colour }: Plan): void {
+  for (const [ms, label] of Object.entries(LABELS)) {
+    const y = answerHeight(Number(ms), lanes) - 7;
+    pen.fillStyle = colour('--card');
+    pen.fillRect(0, y - 6, pen.measureText(label).width + 3, 12);
+    pen.fillStyle = colour('--soft');
+    pen.fillText(label, 0, y);
   }
   pen.fillText(`${span / 1_000} s ago`, 0, lanes.axis);
   pen.textAlign = 'right';
   pen.fillText('now', width, lanes.axis);
-  pen.textAlign = 'left';
 }
 
 function answerHeight(ms: number, { answers: [top, bottom] }: Lanes): number {

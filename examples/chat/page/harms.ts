@@ -55,7 +55,11 @@ export class Harms {
     const button = make('button', '');
     button.setAttribute('type', 'button');
     button.dataset.harm = name;
-    button.append(make('span', 'label', label), make('span', 'about', about), make('span', 'left'));
+    const described = make('span', 'about', about);
+    described.id = `about-${name}`;
+    button.setAttribute('aria-label', label);
+    button.setAttribute('aria-describedby', described.id);
+    button.append(make('span', 'label', label), described, make('span', 'left'));
     button.addEventListener('click', () => void this.#press(name));
     const item = make('li', '');
     item.append(button);

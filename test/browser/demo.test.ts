@@ -1,0 +1,182 @@
+/** The demo's page in a real Chromium, against its real server through the real fault proxy. */
+import { spawnSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import path from 'node:path';
+import { type Browser, chromium, type Page } from 'playwright-core';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { type Site, serveRoom } from '../../examples/chat/site.ts';
+import { chromiumFlags } from '../../scripts/chromium.ts';
+
+const executablePath = process.env.CHROMIUM_PATH ?? '/usr/bin/chromium';
+const isMissing = !existsSync(executablePath) && process.env.CI !== 'true';
+if (isMissing)
+  console.log('SKIPPED: the demo in a browser. Install Chromium or set CHROMIUM_PATH.');
+
+/** Milliseconds that a recovery may take on a busy machine. */
+const PATIENCE = 15_000;
+
+describe.skipIf(isMissing)('the demo page', () => {
+  let browser: Browser;
+  let site: Site;
+  let page: Page;
+  let complaints: string[];
+
+  beforeAll(async () => {
+    // The page's script is made of dist/.
+    const build = path.resolve(import.meta.dirname, '../../scripts/fresh-build.ts');
+    expect(spawnSync(process.execPath, [build]).status).toBe(0);
+    browser = await chromium.launch({ executablePath, args: chromiumFlags });
+  }, 60_000);
+
+  afterAll(() => browser.close());
+
+  beforeEach(async () => {
+    site = await serveRoom();
+    page = await browser.newPage();
+    complaints = [];
+    page.on('pageerror', (error) => complaints.push(error.message));
+    page.on('console', (message) => {
+      // What the browser itself says of a socket that was cut is no error of the page.
+      const isSocket = message.text().startsWith('WebSocket connection to');
+      if (['error', 'warning'].includes(message.type()) && !isSocket)
+        complaints.push(message.text());
+    });
+    await page.addInitScript(() => {
+      addEventListener('securitypolicyviolation', ({ violatedDirective, blockedURI }) => {
+        console.error(`CSP: ${violatedDirective} ${blockedURI}`);
+      });
+    });
+    await page.goto(site.url);
+    await says('Connected');
+  }, 30_000);
+
+  afterEach(async () => {
+    await page.close();
+    await site.close();
+    expect(complaints).toEqual([]);
+  }, 30_000);
+
+  test('a message sent while the wire is cut arrives after it, once, and no event is lost', async () => {
+    await say('before the cut');
+    await fate('before the cut', 'acknowledged');
+
+    await press('Black hole');
+    await says(/^(Connection lost|Reconnecting…)$/);
+    await expectText('#synced', 'no');
+    await say('from inside');
+    await fate('from inside', 'pending');
+    await expectText('#queued', /^[1-9]/);
+    await press('Retry now');
+    await press('Heal');
+
+    await says('Connected');
+    await fate('from inside', 'acknowledged');
+    await nothingIsWrong();
+    expect(await page.locator('.messages li', { hasText: 'from inside' }).count()).toBe(1);
+    expect(await number('#reconnects')).toBeGreaterThan(0);
+    expect(await number('#gaps')).toBe(0);
+  }, 60_000);
+
+  test('a cut is over before one could press anything', async () => {
+    await remember('#status');
+    await press('Cut the wire');
+    await expect.poll(remembered, { timeout: PATIENCE }).toContain('Connection lost');
+    await says('Connected');
+    await expectText('#status-detail', /^Back after \d+\.\d s; \d+ missed events caught up\.$/);
+    await nothingIsWrong();
+  }, 60_000);
+
+  test('a restart shows a countdown, and with its journal kept no gap', async () => {
+    await remember('#status-detail');
+    await press('Restart the server');
+    await says(/^(Connection lost|Reconnecting…)$/);
+    await says('Connected');
+    expect(await remembered()).toContainEqual(
+      expect.stringMatching(/^Trying again in \d+\.\d s\. /),
+    );
+    expect(await number('#gaps')).toBe(0);
+    await nothingIsWrong();
+  }, 60_000);
+
+  test('a server that loses its journal is a gap that the page shows', async () => {
+    await press('Restart, amnesia');
+    await says(/^(Connection lost|Reconnecting…)$/);
+    await says('Connected');
+    expect(await number('#gaps')).toBe(1);
+    expect(await number('#lost')).toBe(0);
+    expect(await number('#doubled')).toBe(0);
+    await expectText('#verdict', /^\d+ gone, as told$|^All there, in order$/);
+  }, 60_000);
+
+  test('an expired token is renewed at once, a refused one waits for a sign-in', async () => {
+    await press('Expire the token');
+    await expectText('#log', /a fresh one is fetched/);
+    await says('Connected');
+
+    await press('Refuse the token');
+    await says('Signed out');
+    await press('Sign in again');
+    await says('Connected');
+    await nothingIsWrong();
+  }, 60_000);
+
+  test('it fits a narrow phone', async () => {
+    await page.setViewportSize({ width: 360, height: 780 });
+    const width = await page.evaluate(() => document.documentElement.scrollWidth);
+    expect(width).toBeLessThanOrEqual(360);
+    await page.getByRole('textbox', { name: 'Your message' }).isVisible();
+  });
+
+  async function press(name: string): Promise<void> {
+    await page.getByRole('button', { name, exact: true }).click();
+  }
+
+  async function say(text: string): Promise<void> {
+    await page.getByRole('textbox', { name: 'Your message' }).fill(text);
+    await page.getByRole('button', { name: 'Send' }).click();
+  }
+
+  async function fate(text: string, state: string): Promise<void> {
+    const item = page.locator('.messages li', { hasText: text });
+    await expect.poll(() => item.getAttribute('data-state'), { timeout: PATIENCE }).toBe(state);
+  }
+
+  async function says(title: string | RegExp): Promise<void> {
+    await expectText('#status', title);
+  }
+
+  async function expectText(selector: string, text: string | RegExp): Promise<void> {
+    const shown = expect.poll(() => page.locator(selector).textContent(), { timeout: PATIENCE });
+    await (typeof text === 'string' ? shown.toBe(text) : shown.toMatch(text));
+  }
+
+  async function number(selector: string): Promise<number> {
+    return Number((await page.locator(selector).textContent())?.replaceAll(',', ''));
+  }
+
+  async function nothingIsWrong(): Promise<void> {
+    await expectText('#verdict', 'All there, in order');
+    for (const id of ['#lost', '#doubled', '#out-of-order']) expect(await number(id)).toBe(0);
+    const received = await number('#received');
+    await expect.poll(() => number('#received'), { timeout: PATIENCE }).toBeGreaterThan(received);
+  }
+
+  /** Writes down every text an element has had: states may last for a blink. */
+  async function remember(selector: string): Promise<void> {
+    await page.evaluate((wanted) => {
+      const element = document.querySelector(wanted);
+      const texts: string[] = [];
+      Object.assign(globalThis, { remembered: texts });
+      if (element === null) return;
+      new MutationObserver(() => texts.push(element.textContent ?? '')).observe(element, {
+        childList: true,
+        characterData: true,
+        subtree: true,
+      });
+    }, selector);
+  }
+
+  async function remembered(): Promise<string[]> {
+    return page.evaluate(() => (globalThis as { remembered?: string[] }).remembered ?? []);
+  }
+});
