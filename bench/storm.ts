@@ -1,16 +1,17 @@
 /**
  * The storm after a server's restart, in pure numbers: 10,000 clients lose their server at 0 s, it is
  * back at 5 s and takes 500 connections a second; and, the other way round, how soon a single client
- * is back. The waits are those of src/machine/backoff.ts. This is where the defaults of `reconnect`
- * come from.
+ * is back. The waits are those of src/machine/backoff.ts with the client's defaults, which come from
+ * here.
  *
  * How it could mislead: every dial is refused or welcomed at once, all clients lose the server in the
  * same millisecond, and what the server cannot take is refused, not queued. A real listen queue
  * softens the first second; a real dial that hangs spreads the rest. The server may take the first
  * 500 of them at once.
  */
+import { defaults } from 'holdfast';
 import { seededDice } from 'holdfast/testing';
-import { type BackoffLimits, backoff, type Herd, nextSlot } from '../src/machine/backoff.ts';
+import { backoff, type Herd, nextSlot } from '../src/machine/backoff.ts';
 import { median, quantile } from './bench.ts';
 
 const CLIENTS = 10_000;
@@ -27,24 +28,30 @@ const restarts = [
 ];
 const TRIALS = 20_000;
 
-interface Limits extends BackoffLimits {
-  /** The herd's `retrySpread`, in ms. */
-  spread?: number;
-}
-
-interface Policy extends Limits {
+interface Policy {
   name: string;
+  /** Milliseconds before attempt number `attempt`; 1 is the first retry. */
+  wait(attempt: number, roll: number): number;
+  /** The server's `retrySpread`, in ms. */
+  spread?: number;
   targets?: { peak: number; back: number; attempts: number };
 }
 
 const hinted = { peak: 600, back: 21, attempts: 1.4 };
 const quiet = { peak: 3_000, back: 27, attempts: 4.6 };
-const DEFAULT = { initialDelay: 1_000, maxDelay: 10_000, factor: 2, jitter: 'full' } as const;
+
+const ours = (attempt: number, roll: number) => backoff(attempt, roll, defaults.reconnect);
 
 /** Others' policies, to see that the simulation gives the figures they are known for. */
 const known: Policy[] = [
-  { ...DEFAULT, name: 'full jitter 1 s × 2, cap 30 s', maxDelay: 30_000 },
-  { ...DEFAULT, name: '1, 2, 4 … 30 s + 0–500 ms', maxDelay: 30_000, jitter: 500 },
+  {
+    name: 'full jitter 1 s × 2, cap 30 s',
+    wait: jittered({ first: 1_000, factor: 2, cap: 30_000, least: 0 }),
+  },
+  {
+    name: '1, 2, 4 … 30 s + 0–500 ms',
+    wait: (attempt, roll) => Math.min(30_000, 1_000 * 2 ** (attempt - 1)) + 500 * roll,
+  },
 ];
 
 /** `wide`: the neighbourhood of the defaults as well. */
@@ -59,19 +66,41 @@ export function storm({ wide }: { wide: boolean }): void {
   const targets = restarts.map(({ target }) => `≤ ${target} ms`);
   print(['targets with a hint', '≤ 600', '≤ 21 s', '≤ 1.4', ...targets]);
   print(['targets without', '≤ 3000', '≤ 27 s', '≤ 4.6', ...targets]);
-  report({ ...DEFAULT, name: 'holdfast, retrySpread', spread: SPREAD, targets: hinted });
-  report({ ...DEFAULT, name: 'holdfast, no hint', targets: quiet });
+  report({ name: 'holdfast, retrySpread', wait: ours, spread: SPREAD, targets: hinted });
+  report({ name: 'holdfast, no hint', wait: ours, targets: quiet });
   for (const policy of known) report(policy);
   if (wide) for (const policy of neighbours()) report(policy);
 }
 
+/** Ceilings that grow, and waits anywhere between the `least` share of a ceiling and all of it. */
+interface Ceilings {
+  first: number;
+  factor: number;
+  cap: number;
+  least: number;
+}
+
+function jittered({ first, factor, cap, least }: Ceilings): Policy['wait'] {
+  return (attempt, roll) => {
+    const ceiling = Math.min(cap, first * factor ** (attempt - 1));
+    return ceiling * (1 - (1 - least) * roll);
+  };
+}
+
 function neighbours(): Policy[] {
+  const growths = [
+    { first: 500, factor: 2 },
+    { first: 750, factor: 2.85 },
+    { first: 1_000, factor: 2 },
+    { first: 1_000, factor: 3 },
+    { first: 1_300, factor: 2 },
+  ];
   const policies: Policy[] = [];
-  for (const initialDelay of [500, 1_000, 1_500, 2_000]) {
-    for (const factor of [1.5, 2, 3]) {
-      for (const maxDelay of [5_000, 8_000, 10_000, 15_000, 30_000]) {
-        const name = `full ${initialDelay / 1_000} s × ${factor}, cap ${maxDelay / 1_000} s`;
-        policies.push({ name, initialDelay, factor, maxDelay, jitter: 'full', targets: quiet });
+  for (const least of [0, 0.25, 0.45]) {
+    for (const { first, factor } of growths) {
+      for (const cap of [5_000, 8_000, 10_000, 15_000, 30_000]) {
+        const name = `${first} × ${factor}, cap ${cap / 1_000} s, least ${least}`;
+        policies.push({ name, wait: jittered({ first, factor, cap, least }), targets: quiet });
       }
     }
   }
@@ -81,8 +110,9 @@ function neighbours(): Policy[] {
 function report(policy: Policy): void {
   const { peak, back, attempts } = simulate(policy);
   // A hub of one client asks for the spread of one.
-  const spread = policy.spread === undefined ? {} : { spread: policy.spread / CLIENTS };
-  const waits = restarts.map(({ away }) => alone({ ...policy, ...spread }, away));
+  const single =
+    policy.spread === undefined ? policy : { ...policy, spread: policy.spread / CLIENTS };
+  const waits = restarts.map(({ away }) => alone(single, away));
   const figures = [`${peak}`, `${back.toFixed(1)} s`, attempts.toFixed(2)];
   const { name, targets } = policy;
   const cells = [name, ...figures, ...waits.map((wait) => `${wait.toFixed(0)} ms`)];
@@ -139,7 +169,7 @@ function simulate(policy: Policy): Storm {
 }
 
 /** Median milliseconds between the server's return and the attempt that finds it. */
-function alone(policy: Limits, away: number): number {
+function alone(policy: Policy, away: number): number {
   const roll = seededDice(2);
   const waits = Array.from({ length: TRIALS }, () => {
     const client = new Member(policy);
@@ -155,16 +185,16 @@ class Member {
   attempts = 0;
   #failures = 0;
   #herd: Herd | undefined;
-  readonly #limits: Limits;
+  readonly #policy: Policy;
 
-  constructor(limits: Limits) {
-    this.#limits = limits;
+  constructor(policy: Policy) {
+    this.#policy = policy;
   }
 
   /** When it tries again. */
   failed(now: number, roll: number): number {
-    const wait = backoff(++this.#failures, roll, this.#limits);
-    const { spread } = this.#limits;
+    const { spread } = this.#policy;
+    const wait = this.#policy.wait(++this.#failures, roll);
     if (spread === undefined) return now + wait;
     this.#herd ??= { origin: now, share: roll, spread };
     return Math.max(now + wait, nextSlot(this.#herd, now));
@@ -194,5 +224,5 @@ class Agenda {
 }
 
 function print([name = '', ...cells]: string[], verdict = ''): void {
-  console.log(name.padEnd(32), ...cells.map((cell) => cell.padStart(10)), verdict);
+  console.log(name.padEnd(36), ...cells.map((cell) => cell.padStart(10)), verdict);
 }

@@ -104,7 +104,7 @@ describe('links', () => {
 });
 
 describe('a goodbye', () => {
-  test('E47 dials the next link while the old one works, and moves over at its welcome', () => {
+  test('dials the next link while the old one works, and moves over at its welcome', () => {
     const session = moving(play());
     session.ask('q1');
     session.join('a');

@@ -20,11 +20,12 @@ type Options = HarnessOptions & {
 };
 
 /** A client with a provider of credentials, over a network that takes 10 ms each way. */
-function stage({ answer, ...options }: Options = {}): Harness & { asked: Question[] } {
+function stage({ answer, reconnect, ...options }: Options = {}): Harness & { asked: Question[] } {
   const asked: Question[] = [];
   const story = harness({
     heartbeat: false,
     ...options,
+    reconnect: { initialDelay: 1_000, ...reconnect },
     auth: ({ reason, signal }) => {
       const question = asked.length + 1;
       const answered = new Promise((give) => asked.push({ reason, signal, give }));

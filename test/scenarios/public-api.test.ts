@@ -370,9 +370,14 @@ describe('connect, disconnect and close', () => {
     });
     await clock.settle();
     expect(getEventListeners(abort.signal, 'abort')).toEqual([]);
+    const patient = new AbortController();
+    const success = client.connect({ signal: patient.signal });
+    expect(getEventListeners(patient.signal, 'abort')).toHaveLength(1);
     network.set({ refuse: null });
     await clock.advance(10_000);
+    await success;
     expect(client.state.status).toBe('connected');
+    expect(getEventListeners(patient.signal, 'abort')).toEqual([]);
   });
 
   test('disconnect() keeps the outbox and the cursors for the next connect()', async () => {

@@ -124,10 +124,10 @@ export class Figure {
       pen.stroke();
       const long = pen.measureText(label).width;
       // Beside its line: to the right, or where the picture ends there, to the left.
-      const start = left + 4 + long <= width ? left + 4 : left - 4 - long;
+      const start = left + 3 + long <= width ? left + 3 : left - 3 - long;
       if (start < free) continue;
       pen.fillText(label, start, 7);
-      free = start + long + 8;
+      free = start + long + 3;
     }
     pen.setLineDash([]);
   }

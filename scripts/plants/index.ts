@@ -1,0 +1,7 @@
+/** Every plant, by the ids of docs/edge-cases.md. */
+import { credentials } from './credentials.ts';
+import { links } from './links.ts';
+import type { Plant } from './plant.ts';
+import { time } from './time.ts';
+
+export const plants: readonly Plant[] = [...links, ...time, ...credentials];
