@@ -14,6 +14,17 @@ export interface Results {
   trouble: string;
 }
 
+interface Run {
+  /** Of the tests, from the copy's root. */
+  files: string[];
+  /** Only tests with one of them in the title. */
+  ids: string[];
+  /** Seconds until a run that does not end is given up. */
+  limit: number;
+  /** More arguments for vitest. */
+  args: string[];
+}
+
 interface Report {
   testResults: {
     name: string;
@@ -46,24 +57,16 @@ export function plantInto(folder: string, { file, find, replace }: Plant): () =>
   return () => writeFileSync(target, whole);
 }
 
-/** Whether a test's full name holds one of the ids as a title does: `E07 ` or `E07, `. */
-export function idPattern(ids: readonly string[]): string {
-  return `(?:^|\\s)(?:${[...new Set(ids)].join('|')})[ ,]`;
+/** Whether a test's full name holds the id as a title does: `E07 ` or `E07, `. */
+export function hasId(name: string, id: string): boolean {
+  return new RegExp(pattern([id])).test(name);
 }
 
-/**
- * @param files of the tests, from the copy's root
- * @param ids only tests with one of them in the title
- * @param limit seconds until a run that does not end is given up
- */
-export async function runTests(
-  folder: string,
-  { files, ids, limit, ...more }: { files: string[]; ids: string[]; limit: number; args: string[] },
-): Promise<Results> {
+export async function runTests(folder: string, { files, ids, limit, args }: Run): Promise<Results> {
   const outputFile = path.join(folder, 'report.json');
   rmSync(outputFile, { force: true });
   const said = await vitest(folder, limit, [
-    ...[...files, '--testNamePattern', idPattern(ids), ...more.args],
+    ...[...files, '--testNamePattern', pattern(ids), ...args],
     ...['--pool=threads', '--reporter=json', `--outputFile=${outputFile}`, '--no-cache'],
   ]);
   try {
@@ -85,6 +88,10 @@ function read({ testResults }: Report, folder: string): Results {
       })),
   );
   return { tests, trouble: testResults.map(({ message }) => message).join('\n') };
+}
+
+function pattern(ids: readonly string[]): string {
+  return `(?:^|\\s)(?:${[...new Set(ids)].join('|')})[ ,]`;
 }
 
 /** Ends with what vitest printed, or with what it did not do in time. */

@@ -76,7 +76,7 @@ describe('the docstrings of the options', () => {
     for (const [name, value] of flat(defaults)) {
       const field = name.split('.').at(-1) ?? name;
       const [, said] =
-        new RegExp(`@default ("[a-z]+"|[\\w,]+)(?:(?!\\*/)[\\s\\S])*\\*/\\s+${field}\\??:`).exec(
+        new RegExp(`@default ("[a-z]+"|\\d[\\d_.]*|\\w+)(?:(?!\\*/)[\\s\\S])*\\*/\\s+${field}\\??:`).exec(
           source,
         ) ?? [];
       // A heartbeat's fields are the machine's, and documented there without a default.

@@ -31,7 +31,7 @@ const client = createClient({
   transport: webSocket(home.socketUrl),
   auth: async ({ reason, signal }) => {
     if (token === undefined || reason === 'expired') {
-      if (token !== undefined) log.add('The token has run out; a fresh one is fetched.');
+      if (token !== undefined) log.add('A fresh token is fetched.');
       await signIn({}, signal);
     }
     return { token };

@@ -1,7 +1,17 @@
 /** Every plant, by the ids of docs/edge-cases.md. */
 import { credentials } from './credentials.ts';
 import { links } from './links.ts';
+import { messages } from './messages.ts';
 import type { Plant } from './plant.ts';
+import { requests } from './requests.ts';
+import { rooms } from './rooms.ts';
 import { time } from './time.ts';
 
-export const plants: readonly Plant[] = [...links, ...time, ...credentials];
+export const plants: readonly Plant[] = [
+  ...links,
+  ...time,
+  ...rooms,
+  ...requests,
+  ...credentials,
+  ...messages,
+];

@@ -7,16 +7,16 @@ export interface BackoffLimits {
   /** Milliseconds; no ceiling grows above it. */
   maxDelay: number;
   factor: number;
-  /** `full`: anywhere from a quarter of the ceiling up to it. A number: so many ms at most on top. */
+  /** `full`: anywhere from 45 % of the ceiling up to it. A number: so many ms at most on top. */
   jitter: 'full' | 'none' | number;
 }
 
 /**
- * What of a ceiling is always waited. Without a floor one client in four dials again before anything
- * can have changed: in the simulation of a storm (bench/storm.ts) that costs every client an attempt
- * more, and brings none of them back sooner.
+ * What of a ceiling is always waited. Without a floor many dial again before anything can have
+ * changed: in the simulation of a storm (bench/storm.ts) that costs every client an attempt more and
+ * brings none of them back sooner, and no choice of the other values makes up for it.
  */
-const FLOOR = 0.25;
+const FLOOR = 0.45;
 
 /**
  * Milliseconds before attempt number `attempt` (1 is the first retry). The jitter comes after the

@@ -110,7 +110,7 @@ describe.skipIf(isMissing)('the demo page', () => {
 
   test('an expired token is renewed at once, a refused one waits for a sign-in', async () => {
     await press('Expire the token');
-    await expectText('#log', /a fresh one is fetched/);
+    await expectText('#log', /A fresh token is fetched/);
     await says('Connected');
 
     await press('Refuse the token');

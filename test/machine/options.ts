@@ -20,10 +20,12 @@ export function sessionOptions(overrides: Overrides = {}): SessionOptions {
     pauseAfter: null,
     shouldReconnect: () => undefined,
     ...overrides,
-    // A round number: what these tests say about waits does not move with the default.
-    reconnect: { ...defaults.reconnect, initialDelay: 1_000, ...overrides.reconnect },
+    reconnect: { ...defaults.reconnect, ...round, ...overrides.reconnect },
     outbox: { ...defaults.outbox, ...overrides.outbox },
     inbox: { ...defaults.inbox, heals: true, ...overrides.inbox },
     limits: { ...defaults.limits, ...overrides.limits },
   };
 }
+
+/** Round numbers: what these tests say about waits does not move with the defaults. */
+const round = { initialDelay: 1_000, maxDelay: 10_000, factor: 2 };

@@ -25,7 +25,7 @@ function stage({ answer, reconnect, ...options }: Options = {}): Harness & { ask
   const story = harness({
     heartbeat: false,
     ...options,
-    reconnect: { initialDelay: 1_000, ...reconnect },
+    reconnect: { initialDelay: 1_000, maxDelay: 10_000, factor: 2, ...reconnect },
     auth: ({ reason, signal }) => {
       const question = asked.length + 1;
       const answered = new Promise((give) => asked.push({ reason, signal, give }));

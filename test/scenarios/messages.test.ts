@@ -417,7 +417,9 @@ describe('E45 text and binary keep their order', () => {
     client.close();
   });
 
-  test('E45 over a real WebSocket, small after large and text after binary, each keeps its place', async () => {
+  test('E45 over a real WebSocket, small after large and text after binary, each keeps its place', {
+    timeout: 30_000,
+  }, async () => {
     const url = await serving((socket) => {
       socket.once('message', () => {
         socket.send('{"kind":"welcome","connectionId":"c"}');
@@ -440,7 +442,9 @@ describe('E45 text and binary keep their order', () => {
     expect(client.metrics().garbled).toBe(expected.filter((one) => one === 'garbled').length);
   });
 
-  test('E45 requests of mixed sizes reach a real server in the order they were asked in', async () => {
+  test('E45 requests of mixed sizes reach a real server in the order they were asked in', {
+    timeout: 30_000,
+  }, async () => {
     const received: number[] = [];
     const http = createServer();
     const hub = createHub({

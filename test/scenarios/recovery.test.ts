@@ -9,7 +9,9 @@ import { expect, onTestFinished, test } from 'vitest';
 
 const ROOMS = Array.from({ length: 200 }, (_, index) => `room:${index}`);
 
-test("recovery after the server kills 200 rooms' links: one welcome round trip, every room rejoined once, missed events in order", async () => {
+test("recovery after the server kills 200 rooms' links: one welcome round trip, every room rejoined once, missed events in order", {
+  timeout: 30_000,
+}, async () => {
   const hub = createHub({});
   const { http, sockets, url } = await serving(hub);
   const client = createClient({

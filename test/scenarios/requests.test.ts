@@ -172,7 +172,9 @@ describe('E30 every request settles', () => {
 });
 
 describe('E31 lost responses', () => {
-  test('E31 with every second response lost, 500 requests have 500 effects and 500 results, in order', async () => {
+  test('E31 with every second response lost, 500 requests have 500 effects and 500 results, in order', {
+    timeout: 30_000,
+  }, async () => {
     const effects: unknown[] = [];
     const { clock, client, network, connected } = hubHarness({
       latency: 5,
@@ -602,7 +604,9 @@ describe('E34 a request that is too large', () => {
     },
   );
 
-  test('E34 a WebSocket server with a smaller maxPayload than its terms say costs two links, not a loop', async () => {
+  test('E34 a WebSocket server with a smaller maxPayload than its terms say costs two links, not a loop', {
+    timeout: 30_000,
+  }, async () => {
     const effects: unknown[] = [];
     const hub = createHub({
       handlers: { 'n:store': (n) => effects.push(typeof n === 'string' ? n.length : n) },
