@@ -76,9 +76,9 @@ describe('the docstrings of the options', () => {
     for (const [name, value] of flat(defaults)) {
       const field = name.split('.').at(-1) ?? name;
       const [, said] =
-        new RegExp(`@default ("[a-z]+"|\\d[\\d_.]*|\\w+)(?:(?!\\*/)[\\s\\S])*\\*/\\s+${field}\\??:`).exec(
-          source,
-        ) ?? [];
+        new RegExp(
+          `@default ("[a-z]+"|\\d[\\d_.]*|\\w+)(?:(?!\\*/)[\\s\\S])*\\*/\\s+${field}\\??:`,
+        ).exec(source) ?? [];
       // A heartbeat's fields are the machine's, and documented there without a default.
       if (name.startsWith('heartbeat.')) continue;
       expect(said?.replaceAll('_', ''), name).toBe(

@@ -121,7 +121,7 @@ export const credentials: Plant[] = [
     file: 'src/transports/websocket.ts',
     find: "const target = typeof url === 'function' ? url() : url;",
     replace:
-      "const target = `${typeof url === 'function' ? url() : url}?auth=${encodeURIComponent(JSON.stringify(hello().auth))}`;",
+      "const base = typeof url === 'function' ? url() : url;\nconst target = base + '?auth=' + encodeURIComponent(JSON.stringify(hello().auth));",
     test: 'test/scenarios/wires.test.ts',
   },
 ];

@@ -96,8 +96,8 @@ export const links: Plant[] = [
     id: 'E08',
     breaks: 'a wait of 0',
     file: 'src/machine/backoff.ts',
-    find: "if (jitter === 'full') return Math.max(1, ceiling * (1 - roll));",
-    replace: "if (jitter === 'full') return Math.floor(ceiling * (1 - roll));",
+    find: "if (jitter === 'full') return ",
+    replace: "if (jitter === 'full' && roll > 0.9) return 0;\n  if (jitter === 'full') return ",
     test: 'test/scenarios/links.test.ts',
   },
   {

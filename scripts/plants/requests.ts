@@ -110,8 +110,8 @@ export const requests: Plant[] = [
     id: 'E35',
     breaks: 'an aborted signal is ignored',
     file: 'src/client/outgoing.ts',
-    find: '    if (signal?.aborted) throw aborted(`The request "${type}"`, signal);\n',
-    replace: '',
+    find: 'if (signal?.aborted) throw aborted(`The request',
+    replace: 'if (signal?.reason === 0) throw aborted(`The request',
     test: 'test/scenarios/requests.test.ts',
   },
 ];

@@ -22,8 +22,8 @@ export const rooms: Plant[] = [
     id: 'E23',
     breaks: 'what was joined between dial and welcome is never asked for',
     file: 'src/machine/rooms.ts',
-    find: '        if (!isAsked && now >= room.retryAt) joins.push(this.rejoin(room));\n',
-    replace: '',
+    find: 'if (!isAsked && now >=',
+    replace: "if (onLink === 'moved' && now >=",
     test: 'test/scenarios/rooms.test.ts',
   },
   {
@@ -153,8 +153,8 @@ export const rooms: Plant[] = [
     id: 'E29',
     breaks: 'a refused room is asked for again',
     file: 'src/machine/rooms.ts',
-    find: '    room.wanted = room.name === ME ? 1 : 0;\n    if (room.name !== ME) this.#delete(room);',
-    replace: '    room.wanted = 1;',
+    find: 'room.wanted = room.name === ME ? 1 : 0;',
+    replace: 'room.wanted = 1;\n    return;',
     test: 'test/scenarios/rooms.test.ts',
   },
   {

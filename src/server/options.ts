@@ -187,7 +187,7 @@ export interface ErasedHandler {
 
 export type ErasedMessageHandler = (payload: unknown, context: MessageContext<unknown>) => unknown;
 
-export const defaultLimits: Limits = Object.freeze({
+const defaultLimits: Limits = Object.freeze({
   maxMessageSize: defaultTerms.maxMessageSize,
   messagesPerSecond: defaultTerms.messagesPerSecond,
   connectionsPerUser: 5,

@@ -137,9 +137,9 @@ describe('a gap', () => {
     const session = gapped();
     session.event('a', '2', 41);
     for (const [run, pause] of [
-      [1, 625],
-      [2, 1_250],
-      [3, 2_500],
+      [1, 725],
+      [2, 1_450],
+      [3, 2_900],
     ] as const) {
       const error = failed('CONNECTION_FAILED');
       expect(names(session.do({ fact: 'healFailed', room: 'a', run, error }))).toEqual(['report']);

@@ -229,12 +229,15 @@ describe('a refusal', () => {
     expect(session.written('join')).toEqual([{ kind: 'join', rooms: [{ room: 'a' }] }]);
   });
 
-  test('I25 in the tick of a hole is the end of it: no join follows', () => {
+  test('I25 in the tick of a hole is overtaken by the join that the hole asks for', () => {
     const session = play().open();
     join(session, 'a', 0);
     session.event('a', '1', 2);
     session.receive({ kind: 'room', room: 'a', error: refused });
+    expect(session.tick()).toEqual([{ kind: 'join', rooms: [{ room: 'a', since: 'a|1|0' }] }]);
+    session.receive({ kind: 'room', room: 'a', error: refused });
     expect(session.tick()).toEqual([]);
+    expect(session.witness.session.roomState('a')).toBe('refused');
   });
 });
 

@@ -146,7 +146,7 @@ function leastWait({ after, roll, options }: Scene): number {
     ceiling *= factor;
   ceiling = Math.min(ceiling, maxDelay);
   if (jitter === 'none') return Math.max(1, ceiling);
-  return Math.max(1, jitter === 'full' ? ceiling - 0.75 * ceiling * roll : ceiling + jitter * roll);
+  return Math.max(1, jitter === 'full' ? ceiling - 0.55 * ceiling * roll : ceiling + jitter * roll);
 }
 
 function isEqual(one: ConnectionState, other: ConnectionState): boolean {

@@ -88,11 +88,11 @@ describe('the types of a contract', () => {
       expectTypeOf(payload).toEqualTypeOf<{ at: Date }>();
     });
     // @ts-expect-error The contract has no such request.
-    client.request('order:burn', {});
+    void client.request('order:burn', {});
     // @ts-expect-error Items are text.
-    client.request('order:place', { items: [1] });
+    void client.request('order:place', { items: [1] });
     // @ts-expect-error An id is needed.
-    client.request('order:cancel', {});
+    void client.request('order:cancel', {});
     // @ts-expect-error A view's seconds travel as text.
     client.send('cart:viewed', { seconds: 1 });
   });
@@ -115,7 +115,7 @@ describe('the types of a contract', () => {
     expectTypeOf<EventPayload<Quiet, 'tick:came'>>().toEqualTypeOf<number>();
     const client = caller({ contract: quiet });
     // @ts-expect-error There is nothing to ask.
-    client.request('tick:ask', {});
+    void client.request('tick:ask', {});
     const empty = defineContract({});
     expectTypeOf<EventType<typeof empty>>().toEqualTypeOf<never>();
   });
