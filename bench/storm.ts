@@ -26,7 +26,9 @@ const restarts = [
   { away: 5_000, target: 1_800 },
   { away: 12_000, target: 2_800 },
 ];
-const TRIALS = 20_000;
+/** So many that the medians are sure to about 2 ms, and the peak, over the seeds, to about 1 %. */
+const TRIALS = 100_000;
+const SEEDS = [1, 2, 3, 4, 5];
 
 interface Policy {
   name: string;
@@ -108,7 +110,10 @@ function neighbours(): Policy[] {
 }
 
 function report(policy: Policy): void {
-  const { peak, back, attempts } = simulate(policy);
+  const storms = SEEDS.map((seed) => simulate(policy, seed));
+  const peak = median(storms.map((one) => one.peak));
+  const back = median(storms.map((one) => one.back));
+  const attempts = median(storms.map((one) => one.attempts));
   // A hub of one client asks for the spread of one.
   const single =
     policy.spread === undefined ? policy : { ...policy, spread: policy.spread / CLIENTS };
@@ -121,14 +126,9 @@ function report(policy: Policy): void {
     return;
   }
   const { peak: most, back: latest, attempts: dials } = targets;
-  const isCalm = isWithin(peak, most) && isWithin(back, latest) && isWithin(attempts, dials);
-  const isQuick = restarts.every(({ target }, index) => isWithin(waits[index] ?? 0, target));
+  const isCalm = peak <= most && back <= latest && attempts <= dials;
+  const isQuick = restarts.every(({ target }, index) => (waits[index] ?? 0) <= target);
   print(cells, `herd ${isCalm ? 'met' : 'NOT MET'}, single ${isQuick ? 'met' : 'NOT MET'}`);
-}
-
-/** The dice decide about the last two per cent. */
-function isWithin(value: number, target: number): boolean {
-  return value <= target * 1.02;
 }
 
 interface Storm {
@@ -140,8 +140,8 @@ interface Storm {
   attempts: number;
 }
 
-function simulate(policy: Policy): Storm {
-  const roll = seededDice(1);
+function simulate(policy: Policy, seed: number): Storm {
+  const roll = seededDice(seed);
   const clients = Array.from({ length: CLIENTS }, () => new Member(policy));
   const agenda = new Agenda();
   for (const client of clients) agenda.add(client, client.failed(0, roll()));
@@ -173,7 +173,7 @@ function simulate(policy: Policy): Storm {
 
 /** Median milliseconds between the server's return and the attempt that finds it. */
 function alone(policy: Policy, away: number): number {
-  const roll = seededDice(2);
+  const roll = seededDice(99);
   const waits = Array.from({ length: TRIALS }, () => {
     const client = new Member(policy);
     let at = client.failed(0, roll());

@@ -229,7 +229,7 @@ const plants: (Plant & { name: string })[] = [
   },
 ];
 
-const sound = await play(undefined, 2_000);
+const sound = await play(undefined, end);
 if (sound !== null) throw new Error(`The machine breaks ${sound.message} as it stands.`);
 
 let missed = 0;

@@ -10,6 +10,8 @@ const parts = ['src', 'test', 'package.json', 'tsconfig.json', 'vitest.config.ts
 export interface Results {
   /** Every test that ran, in the order of its file. */
   tests: { file: string; name: string; title: string; passed: boolean }[];
+  /** Vitest found nothing wrong, outside the tests neither. */
+  isGreen: boolean;
   /** What vitest said, where no test can speak for it: a file that did not load, a hang. */
   trouble: string;
 }
@@ -65,19 +67,25 @@ export function hasId(name: string, id: string): boolean {
 export async function runTests(folder: string, { files, ids, limit, args }: Run): Promise<Results> {
   const outputFile = path.join(folder, 'report.json');
   rmSync(outputFile, { force: true });
-  const said = await vitest(folder, limit, [
+  const { code, said } = await vitest(folder, limit, [
     ...[...files, '--testNamePattern', pattern(ids), ...args],
     ...['--pool=threads', '--reporter=json', `--outputFile=${outputFile}`, '--no-cache'],
   ]);
   try {
-    return read(JSON.parse(readFileSync(outputFile, 'utf8')) as Report, folder);
+    const report = JSON.parse(readFileSync(outputFile, 'utf8')) as Report;
+    const messages = report.testResults.map(({ message }) => message);
+    return {
+      tests: testsOf(report, folder),
+      isGreen: code === 0,
+      trouble: [...messages, said].join('\n'),
+    };
   } catch {
-    return { tests: [], trouble: said };
+    return { tests: [], isGreen: false, trouble: said };
   }
 }
 
-function read({ testResults }: Report, folder: string): Results {
-  const tests = testResults.flatMap(({ name, assertionResults }) =>
+function testsOf({ testResults }: Report, folder: string): Results['tests'] {
+  return testResults.flatMap(({ name, assertionResults }) =>
     assertionResults
       .filter(({ status }) => status === 'passed' || status === 'failed')
       .map(({ fullName, title, status }) => ({
@@ -87,22 +95,34 @@ function read({ testResults }: Report, folder: string): Results {
         passed: status === 'passed',
       })),
   );
-  return { tests, trouble: testResults.map(({ message }) => message).join('\n') };
 }
 
 function pattern(ids: readonly string[]): string {
   return `(?:^|\\s)(?:${[...new Set(ids)].join('|')})[ ,]`;
 }
 
+const running = new Set<ChildProcess>();
+
+/** Ends what still runs, with all that it started. */
+export function endRuns(): void {
+  for (const child of running) endGroup(child);
+}
+
 /** Ends with what vitest printed, or with what it did not do in time. */
-function vitest(folder: string, limit: number, args: string[]): Promise<string> {
+function vitest(
+  folder: string,
+  limit: number,
+  args: string[],
+): Promise<{ code: number | null; said: string }> {
   const script = path.join(folder, 'node_modules/vitest/vitest.mjs');
   // A group of its own: on a hang its children end with it.
   const child = spawn(process.execPath, [script, 'run', ...args], {
     cwd: folder,
     detached: true,
+    env: { ...process.env, NO_COLOR: '1' },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
+  running.add(child);
   let said = '';
   for (const stream of [child.stdout, child.stderr]) {
     stream.setEncoding('utf8').on('data', (text: string) => {
@@ -115,9 +135,10 @@ function vitest(folder: string, limit: number, args: string[]): Promise<string> 
       endGroup(child);
     }, limit * 1_000);
     child.once('error', reject);
-    child.once('close', () => {
+    child.once('close', (code) => {
       clearTimeout(timer);
-      resolve(said);
+      running.delete(child);
+      resolve({ code, said });
     });
   });
 }

@@ -3,11 +3,11 @@
  * plant is put into a copy of the project, and the tests of its id run there: one of them has to fail.
  * Before that they pass without a plant.
  */
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, realpathSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
-import { copyProject, hasId, plantInto, runTests, timesFound } from './planted-copy.ts';
+import { copyProject, endRuns, hasId, plantInto, runTests, timesFound } from './planted-copy.ts';
 import { plants } from './plants/index.ts';
 import type { Plant } from './plants/plant.ts';
 
@@ -15,20 +15,31 @@ const { values } = parseArgs({ options: { only: { type: 'string' } } });
 const only = values.only?.split(',');
 const chosen = plants.filter(({ id }) => only?.includes(id) ?? true);
 
-const widths = [5, Math.max(...chosen.map(({ breaks }) => breaks.length)) + 2, 92];
-const home = mkdtempSync(path.join(tmpdir(), 'holdfast-planted-'));
+const widths = [5, Math.max(20, ...chosen.map(({ breaks }) => breaks.length)) + 2, 92];
+const home = realpathSync(mkdtempSync(path.join(tmpdir(), 'holdfast-planted-')));
 const copies = ['a', 'b'].map((name) => path.join(home, name));
 const started = performance.now();
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, leave);
 try {
   const [sound = home] = copies;
   for (const copy of copies) copyProject(path.resolve(import.meta.dirname, '..'), copy);
   const problems = strangers().concat(misplaced(sound));
   if (problems.length === 0) problems.push(...(await unsound(sound)));
   if (problems.length === 0) problems.push(...(await unnoticed()));
-  console.log(problems.join('\n'));
-  if (problems.length > 0) process.exitCode = 1;
+  if (problems.length > 0) fail(problems);
 } finally {
   rmSync(home, { recursive: true, force: true });
+}
+
+function fail(problems: readonly string[]): void {
+  console.error(`\n${problems.join('\n')}`);
+  process.exitCode = 1;
+}
+
+function leave(): void {
+  endRuns();
+  rmSync(home, { recursive: true, force: true });
+  process.exit(1);
 }
 
 /** Ids that were asked for and have no plant. */
@@ -48,7 +59,7 @@ function misplaced(copy: string): string[] {
 
 /** Tests that fail without any plant, and plants without tests. */
 async function unsound(copy: string): Promise<string[]> {
-  const { tests, trouble } = await runTests(copy, {
+  const { tests, isGreen, trouble } = await runTests(copy, {
     files: [...new Set(chosen.map(({ test }) => test))],
     ids: chosen.map(({ id }) => id),
     limit: 180,
@@ -62,7 +73,7 @@ async function unsound(copy: string): Promise<string[]> {
   return [
     ...failed.map(({ file, name }) => `Fails without a plant: ${name} (${file})`),
     ...untested.map(({ id, test }) => `No test of ${id} ran in ${test}.`),
-    ...(failed.length + untested.length > 0 ? [trouble] : []),
+    ...(isGreen ? [] : [`Not green without a plant.\n${trouble}`]),
   ];
 }
 

@@ -1,8 +1,9 @@
-/** docs/edge-cases.md against the tests: no promise without a test, no test without a promise. */
+/** docs/edge-cases.md against the tests: each promise has one that can fail, and each one a promise. */
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
+import { plants } from '../scripts/plants/index.ts';
 
 const here = fileURLToPath(new URL('.', import.meta.url));
 const list = readFileSync(new URL('../docs/edge-cases.md', import.meta.url), 'utf8');
@@ -24,6 +25,16 @@ describe('the list of edge cases', () => {
     expect(tested.get(id) ?? [], `no test title starts with "${id} "`).not.toEqual([]);
   });
 
+  test.each(rows.filter((row) => !row.planned))(
+    '$id has a plant: a break that its test notices',
+    ({ id }) => {
+      expect(
+        plants.map((plant) => plant.id),
+        `scripts/plants has none of ${id}`,
+      ).toContain(id);
+    },
+  );
+
   test.each(rows.filter((row) => row.planned))('$id is planned and has no test yet', ({ id }) => {
     expect(tested.get(id) ?? [], `${id} has a test: remove the planned mark of its row`).toEqual(
       [],
@@ -34,6 +45,14 @@ describe('the list of edge cases', () => {
 test('every id in a test title has a row in the list', () => {
   const known = new Set(rows.map((row) => row.id));
   const strangers = [...tested].filter(([id]) => !known.has(id));
+  expect(strangers).toEqual([]);
+});
+
+test('every plant is one of a row in the list, and of its tests', () => {
+  const known = new Set(rows.map((row) => row.id));
+  const strangers = plants.filter(
+    ({ id, test: file }) => !known.has(id) || tested.get(id)?.includes(file.slice(5)) !== true,
+  );
   expect(strangers).toEqual([]);
 });
 

@@ -43,11 +43,6 @@ export class Channel {
     this.listeners = new Emitter(report);
   }
 
-  hears(type: string): boolean {
-    if (this.listeners.hears(type)) return true;
-    return this.#streams.size > 0 && [...this.#streams.values()].includes(type);
-  }
-
   stream<P>(type: string, { signal, bufferSize = 1_000 }: StreamOptions): Stream<Delivered<P>> {
     const end = () => void stream.return();
     const stream = new Stream<Delivered<P>>(bufferSize, () => {
@@ -60,14 +55,13 @@ export class Channel {
     return stream;
   }
 
-  /** Gives an event to everyone here. `owe` is called for each iterator, and returns its receipt. */
-  emit(delivered: Delivered<unknown>, owe: () => () => void): void {
-    const { payload, event } = delivered;
-    this.listeners.emit(event.type, payload, event);
-    if (this.#streams.size === 0) return;
-    for (const [stream, type] of [...this.#streams]) {
-      if (type === event.type) stream.push(delivered, owe());
-    }
+  /** The iterators of a type. */
+  streams(type: string): Stream<Delivered<unknown>>[] {
+    return [...this.#streams].flatMap(([stream, wanted]) => (wanted === type ? [stream] : []));
+  }
+
+  get isStreaming(): boolean {
+    return this.#streams.size > 0;
   }
 }
 
@@ -105,39 +99,32 @@ export class Audience {
    * either.
    * @param had called once, when the last of them has had it
    */
-  deliver({ type, eventId, timestamp, room, seq, payload }: Event, had: () => void): void {
-    const inRoom = room === undefined ? undefined : this.#rooms.get(room);
-    const isHeard = this.any.hears(ANY) || this.everywhere.hears(type) || inRoom?.hears(type);
-    if (!isHeard) this.#reportUnheard(type);
-    else {
-      try {
-        const schema = entryOf(this.#contract.events, type);
-        const checked =
-          schema === undefined ? payload : validate(schema, payload, `event "${type}"`);
-        const event: EventInfo = { eventId, type, timestamp, room, seq };
-        this.#emit({ payload: checked, event }, inRoom, had);
-        return;
-      } catch (error) {
-        this.#report(error);
-      }
+  deliver(event: Event, had: (event: Event) => void): void {
+    const { type, eventId, timestamp, room, seq } = event;
+    let { payload } = event;
+    try {
+      const schema = entryOf(this.#contract.events, type);
+      if (schema !== undefined) payload = validate(schema, payload, `event "${type}"`);
+    } catch (error) {
+      this.#report(error);
+      had(event);
+      return;
     }
-    had();
-  }
-
-  #emit(delivered: Delivered<unknown>, inRoom: Channel | undefined, had: () => void): void {
-    let owed = 1;
-    const receipt = () => {
-      if (--owed === 0) had();
-    };
-    const owe = () => {
-      owed++;
-      return receipt;
-    };
-    const { payload, event } = delivered;
-    this.any.emit(ANY, event.type, payload, event);
-    this.everywhere.emit(delivered, owe);
-    inRoom?.emit(delivered, owe);
-    receipt();
+    const info: EventInfo = { eventId, type, timestamp, room, seq };
+    const { everywhere } = this;
+    const inRoom = room === undefined ? undefined : this.#rooms.get(room);
+    const byAny = this.any.hears(ANY) && this.any.emit(ANY, type, payload, info);
+    const byAll = everywhere.listeners.emit(type, payload, info);
+    const isHeard = inRoom?.listeners.emit(type, payload, info) || byAll || byAny;
+    if (everywhere.isStreaming || inRoom?.isStreaming) {
+      const streams = [...everywhere.streams(type), ...(inRoom?.streams(type) ?? [])];
+      feed(streams, { payload, event: info }, () => had(event));
+      if (streams.length > 0 || isHeard) return;
+    } else {
+      had(event);
+      if (isHeard) return;
+    }
+    this.#reportUnheard(type);
   }
 
   #reportUnheard(type: string): void {
@@ -150,4 +137,18 @@ export class Audience {
       ),
     );
   }
+}
+
+/** The last consumer to have had it settles it. */
+function feed(
+  streams: Stream<Delivered<unknown>>[],
+  delivered: Delivered<unknown>,
+  had: () => void,
+): void {
+  let owed = streams.length + 1;
+  const receipt = () => {
+    if (--owed === 0) had();
+  };
+  for (const stream of streams) stream.push(delivered, receipt);
+  receipt();
 }

@@ -1,6 +1,6 @@
 /** The public client: what an application holds in its hands. */
 import { Emitter } from '../lib/emitter.js';
-import { shield } from '../lib/shield.js';
+import { shielded } from '../lib/shield.js';
 import { Session } from '../machine/session.js';
 import type { ConnectionState } from '../machine/status.js';
 import type {
@@ -103,7 +103,7 @@ export class Client<C extends Contract = AnyContract> extends Listening<C> {
   /** Called at once, then on every change, at most once a tick. Returns its unsubscribe. */
   onState = (listener: (state: ConnectionState) => unknown): (() => void) => {
     const off = this.#states.on(STATE, listener);
-    shield(this.#report, listener, this.state);
+    shielded(listener, this.#report)(this.state);
     return off;
   };
 

@@ -21,7 +21,7 @@ export interface DriverParts {
   auth: ((about: { reason: CredentialReason; signal: AbortSignal }) => unknown) | undefined;
   onGap: ((gap: GapNotice) => unknown) | undefined;
   /** Gives an event to the listeners; calls `had` when all of them have had it. */
-  deliver: (event: Event, had: () => void) => void;
+  deliver: (event: Event, had: (event: Event) => void) => void;
   /** Tells the listeners of a new state. */
   notify: (state: ConnectionState) => void;
   report: (error: unknown) => void;
@@ -38,8 +38,7 @@ export class Driver {
   readonly #healing = new Map<number, AbortController>();
   #asking: AbortController | null = null;
   #stopLifecycle: (() => void) | null = null;
-  /** Orders wait their turn: what a listener asks for is carried out after what came before it. */
-  #orders: Order[] = [];
+  readonly #orders: Order[] = [];
   #running = false;
   #calls = 0;
   /** The time of this tick: one clock read for all that happens in it. */
@@ -64,7 +63,7 @@ export class Driver {
   /** One thing that happened. The machine decides at once; its orders wait their turn. */
   dispatch(fact: Fact): void {
     this.#step(fact);
-    if (!this.#running) this.#run();
+    this.#run();
     this.#beginTick();
   }
 
@@ -120,26 +119,30 @@ export class Driver {
 
   #step(fact: Fact): void {
     const { session, environment } = this.#parts;
+    const before = this.#orders.length;
     this.#now ??= environment.clock.now();
-    const orders = session.step(fact, this.#now, environment.random());
-    this.trace?.({ at: this.#now, fact, orders });
-    for (const order of orders) this.#orders.push(order);
+    session.step(fact, this.#now, environment.random(), this.#orders);
+    this.trace?.({ at: this.#now, fact, orders: this.#orders.slice(before) });
   }
 
+  /** What a listener asks for meanwhile is appended, and carried out after what came before it. */
   #run(): void {
+    if (this.#running) return;
+    const orders = this.#orders;
     this.#running = true;
-    for (let index = 0; index < this.#orders.length; index++) {
-      const order = this.#orders[index];
+    for (let index = 0; index < orders.length; index++) {
+      const order = orders[index];
       if (order !== undefined) this.#carryOut(order);
     }
-    this.#orders = [];
+    // One by one: `length = 0` would give the array's memory back, and every event would ask for it anew.
+    while (orders.length > 0) orders.pop();
     this.#running = false;
   }
 
   #carryOut(order: Order): void {
     switch (order.order) {
       case 'deliver':
-        this.#deliver(order.event);
+        this.#parts.deliver(order.event, this.#had);
         break;
       case 'transmit':
         this.#links.get(order.link)?.send(this.#encode(order.frames));
@@ -185,12 +188,9 @@ export class Driver {
     }
   }
 
-  #deliver(event: Event): void {
-    const { room, eventId } = event;
-    this.#parts.deliver(event, () => {
-      if (room !== undefined) this.dispatch({ fact: 'delivered', room, eventId });
-    });
-  }
+  readonly #had = ({ room, eventId }: Event): void => {
+    if (room !== undefined) this.dispatch({ fact: 'delivered', room, eventId });
+  };
 
   #encode(frames: readonly Outgoing[]): Wire[] {
     const { codec } = this.#parts.transport;

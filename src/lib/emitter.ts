@@ -1,6 +1,6 @@
 /** Listeners by type, over eventemitter3: each shielded, each with its own way out. */
 import { EventEmitter } from 'eventemitter3';
-import { shield } from './shield.js';
+import { shielded } from './shield.js';
 
 type Listener<A extends readonly unknown[]> = (...args: A) => unknown;
 
@@ -18,8 +18,9 @@ export class Emitter<A extends readonly unknown[]> {
 
   /** Returns its removal, harmless twice. */
   on(type: string, listener: Listener<A>): () => void {
+    const call = shielded(listener, this.#report);
     const guarded: Guarded<A> = (...args) => {
-      if (guarded.listener !== null) shield(this.#report, guarded.listener, ...args);
+      if (guarded.listener !== null) call(...args);
     };
     guarded.listener = listener;
     this.#emitter.on(type, guarded);

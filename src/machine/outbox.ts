@@ -340,6 +340,8 @@ export class Outbox {
     const { maxMessages, maxBytes, overflow } = this.#limits;
     const oversized = this.#oversized(bytes);
     if (oversized !== null) return oversized;
+    // What never fits drives nobody out.
+    if (bytes > maxBytes) return this.#full();
     while (this.#entries.size + this.#letters >= maxMessages || this.#bytes + bytes > maxBytes) {
       const unwritten = this.#line
         .toArray()

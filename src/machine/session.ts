@@ -44,9 +44,10 @@ export class Session {
    * Takes one fact and answers with what is to be done, in order.
    * @param now milliseconds of the monotonic clock
    * @param roll in [0, 1), drawn by the caller
+   * @param out where the orders are appended; one that is kept saves an array for every event
    */
-  step(fact: Fact, now: number, roll: number): Order[] {
-    const step: Step = { now, roll, out: [] };
+  step(fact: Fact, now: number, roll: number, out: Order[] = []): Order[] {
+    const step: Step = { now, roll, out };
     const lifecycle = this.#lifecycle;
     const delivery = this.#delivery;
     switch (fact.fact) {
@@ -126,7 +127,7 @@ export class Session {
       default:
         fact satisfies never;
     }
-    return step.out;
+    return out;
   }
 
   /** When `timeUp` is due, in ms of the monotonic clock; Infinity where nothing is pending. */

@@ -1,6 +1,6 @@
-/** Node: the `ws` package, which can set headers and tells the frames of one batch to leave together. */
+/** Node: the `ws` package, which can set headers and lets the frames of one batch leave together. */
 import type { Socket as NetSocket } from 'node:net';
-import { type ClientOptions, WebSocket } from 'ws';
+import { type ClientOptions, type RawData, WebSocket } from 'ws';
 import type { Socket, SocketOptions } from './socket.js';
 
 /**
@@ -12,32 +12,76 @@ export function openSocket(
   protocols: readonly string[],
   options: SocketOptions = {},
 ): Socket {
-  const settings: ClientOptions & { closeTimeout: number } = {
-    headers: { ...options.headers },
-    // Compressing small messages costs more time and memory than it saves bytes.
-    perMessageDeflate: false,
-    // How long a close may wait for a silent peer; the 30 s of ws would keep a process alive.
-    closeTimeout: 2_000,
-  };
-  const socket = new WebSocket(url, [...protocols], settings);
-  socket.binaryType = 'arraybuffer';
-  // Without a listener of its own, an error after `onerror` was taken off would end the process.
-  socket.on('error', () => {});
-  // eslint-disable-next-line @typescript-eslint/consistent-type-assertions -- its handlers are typed for the events of ws, of which Socket names the used part
-  const opened = socket as unknown as Socket;
-  socket.on('upgrade', (response) => netSockets.set(opened, response.socket));
-  return opened;
+  return new NodeSocket(url, protocols, options);
 }
 
 /** Runs `write`, which sends several frames; they leave in one system call. */
 export function corked(socket: Socket, write: () => void): void {
-  const net = netSockets.get(socket);
-  net?.cork();
-  try {
-    write();
-  } finally {
-    net?.uncork();
+  if (socket instanceof NodeSocket) socket.cork(write);
+  else write();
+}
+
+/** `ws` by its own events: those of the DOM cost an object and three symbols for each message. */
+class NodeSocket implements Socket {
+  onopen: Socket['onopen'] = null;
+  onmessage: Socket['onmessage'] = null;
+  onerror: Socket['onerror'] = null;
+  onclose: Socket['onclose'] = null;
+  readonly #socket: WebSocket;
+  #net: NetSocket | undefined;
+
+  constructor(url: string, protocols: readonly string[], options: SocketOptions) {
+    const settings: ClientOptions & { closeTimeout: number } = {
+      headers: { ...options.headers },
+      // Compressing small messages costs more time and memory than it saves bytes.
+      perMessageDeflate: false,
+      // How long a close may wait for a silent peer; the 30 s of ws would keep a process alive.
+      closeTimeout: 2_000,
+    };
+    this.#socket = new WebSocket(url, [...protocols], settings);
+    this.#socket
+      .on('upgrade', (response) => {
+        this.#net = response.socket;
+      })
+      .on('open', () => this.onopen?.())
+      .on('message', (data, isBinary) => this.onmessage?.({ data: read(data, isBinary) }))
+      .on('error', ({ message }) => this.onerror?.({ message }))
+      .on('close', (code, reason) => this.onclose?.({ code, reason: reason.toString() }));
+  }
+
+  get readyState(): number {
+    return this.#socket.readyState;
+  }
+
+  get bufferedAmount(): number {
+    return this.#socket.bufferedAmount;
+  }
+
+  get protocol(): string {
+    return this.#socket.protocol;
+  }
+
+  send(data: string | Uint8Array): void {
+    this.#socket.send(data);
+  }
+
+  close(code?: number, reason?: string): void {
+    this.#socket.close(code, reason);
+  }
+
+  cork(write: () => void): void {
+    this.#net?.cork();
+    try {
+      write();
+    } finally {
+      this.#net?.uncork();
+    }
   }
 }
 
-const netSockets = new WeakMap<Socket, NetSocket>();
+/** Text as a string, bytes as a buffer of their own: what `ws` hands out may share its memory. */
+function read(data: RawData, isBinary: boolean): string | ArrayBuffer {
+  if (!isBinary) return data.toString();
+  const bytes = Array.isArray(data) ? Buffer.concat(data) : data;
+  return new Uint8Array(bytes).slice().buffer;
+}

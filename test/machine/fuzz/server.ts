@@ -253,6 +253,7 @@ export class HostileServer {
     const code = dice.pick(
       'TOKEN_EXPIRED',
       'RATE_LIMITED',
+      'RATE_LIMITED',
       'SERVER_ERROR',
       'FORBIDDEN',
       'INVALID_PAYLOAD',
@@ -260,7 +261,7 @@ export class HostileServer {
       'OUT_OF_STOCK',
     );
     const body = { code, message: 'no' };
-    if (code === 'RATE_LIMITED') return { ...body, retryAfter: dice.below(2_000) };
+    if (code === 'RATE_LIMITED') return { ...body, retryAfter: dice.pick(5, 5_000) };
     return code === 'SERVER_ERROR' && dice.chance(0.6) ? { ...body, retryable: true } : body;
   }
 

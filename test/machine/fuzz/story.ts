@@ -97,9 +97,20 @@ export class Story {
     } else if (luck < 0.6) this.#server.publish(dice.pick('a', 'b', ME));
     else if (luck < 0.61) this.#server.restart(dice.pick('a', 'b', ME));
     else if (luck < 0.66 && live !== null) this.#server.say(live);
-    else if (luck < 0.69) this.#do(this.#fact('lost'));
+    else if (luck < 0.68) this.#do(this.#fact('lost'));
+    else if (luck < 0.7) this.#waver(dice.pick('a', 'b'));
     else if (luck < 0.84) this.#do(this.#fact(this.#errand()));
     else this.#pass();
+  }
+
+  /** A room that is wanted, and not, and wanted, faster than the server answers. */
+  #waver(room: string): void {
+    const dice = this.#dice;
+    for (let count = 2 + dice.below(4); count > 0; count--) {
+      if (dice.chance(0.5)) this.#do({ fact: 'leaveAsked', room });
+      else this.#do({ fact: 'joinAsked', room, call: ++this.#ids, ...this.#since(room) });
+      if (dice.chance(0.5)) this.#endTick();
+    }
   }
 
   /** What an application does whenever it likes. */
