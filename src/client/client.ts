@@ -109,14 +109,14 @@ export class Client<C extends Contract = AnyContract> extends Listening<C> {
 
   /**
    * Connects and stays connected until `disconnect()` or `close()`. Resolves with the first success;
-   * there is no need to await it. Aborting the signal ends the wait, not the connecting.
+   * there is no need to await it. Aborting the signal ends the wait, not the connecting; one that is
+   * aborted already starts nothing.
    * @throws HoldfastError (as a rejection) where the client closes or is disconnected before.
    */
   connect({ signal }: { signal?: AbortSignal } = {}): Promise<void> {
+    if (signal?.aborted) return settled(Promise.reject(aborted('connect()', signal)));
     const { call, connected } = this.#driver.connect();
-    const abort = (by: AbortSignal) => this.#driver.abortConnect(call, aborted('connect()', by));
-    if (signal?.aborted) abort(signal);
-    else if (signal !== undefined) onAbort(signal, connected, () => abort(signal));
+    onAbort(signal, connected, (by) => this.#driver.abortConnect(call, aborted('connect()', by)));
     return settled(connected);
   }
 

@@ -106,11 +106,12 @@ export class Outgoing {
 export function onAbort(
   signal: AbortSignal | undefined,
   promise: Promise<unknown>,
-  abort: () => void,
+  abort: (by: AbortSignal) => void,
 ): void {
   if (signal === undefined) return;
-  signal.addEventListener('abort', abort, { once: true });
-  const off = () => signal.removeEventListener('abort', abort);
+  const hear = () => abort(signal);
+  signal.addEventListener('abort', hear, { once: true });
+  const off = () => signal.removeEventListener('abort', hear);
   promise.then(off, off);
 }
 

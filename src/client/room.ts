@@ -51,9 +51,7 @@ export class Room<C extends Contract> extends Listening<C> {
     const what = `Joining "${this.name}"`;
     if (signal?.aborted) return Promise.reject(aborted(what, signal));
     const { call, joined } = this.#driver.join(this.name, since);
-    if (signal !== undefined) {
-      onAbort(signal, joined, () => this.#driver.abortJoin(this.name, call, aborted(what, signal)));
-    }
+    onAbort(signal, joined, (by) => this.#driver.abortJoin(this.name, call, aborted(what, by)));
     return settled(joined);
   }
 

@@ -357,6 +357,18 @@ describe('connect, disconnect and close', () => {
     expect(network.links).toHaveLength(1);
   });
 
+  test('connect() with a signal that is aborted already starts nothing, connected or not', async () => {
+    const { client, clock, network } = harness({ auto: true });
+    const gone = { signal: AbortSignal.abort() };
+    await expect(client.connect(gone)).rejects.toMatchObject({ code: 'NOT_SENT' });
+    await clock.advance(1_000);
+    expect(network.dials).toBe(0);
+    void client.connect();
+    await clock.advance(1_000);
+    await expect(client.connect(gone)).rejects.toMatchObject({ code: 'NOT_SENT' });
+    expect(client.state.status).toBe('connected');
+  });
+
   test('the signal of connect() ends the wait and not the connecting', async () => {
     const { client, clock, network } = harness({ auto: true });
     network.set({ refuse: 'CONNECTION_FAILED' });

@@ -28,6 +28,8 @@ interface Wire {
   /** Rooms it serves, each with the next seq. */
   readonly readers: Map<string, number>;
   readonly user: string;
+  /** An overloaded node refuses most requests for now. */
+  readonly isBusy: boolean;
 }
 
 export class HostileServer {
@@ -48,7 +50,8 @@ export class HostileServer {
     const dice = this.#dice;
     if (dice.chance(0.1)) this.#session++;
     if (dice.chance(0.05)) this.#user = this.#user === 'ann' ? 'bob' : 'ann';
-    const wire: Wire = { queue: [], readers: new Map(), user: this.#user };
+    const isBusy = dice.chance(0.2);
+    const wire: Wire = { queue: [], readers: new Map(), user: this.#user, isBusy };
     this.#wires.set(link, wire);
     if (dice.chance(0.1)) {
       wire.queue.push(this.#refusal());
@@ -174,7 +177,14 @@ export class HostileServer {
   #request(wire: Wire, requestId: string): void {
     if (!requestId.startsWith('q') || this.#dice.chance(0.1)) return;
     const kind = 'response';
-    if (this.#dice.chance(0.6))
+    if (wire.isBusy && this.#dice.chance(0.7)) {
+      const error = {
+        code: 'RATE_LIMITED',
+        message: 'busy',
+        retryAfter: this.#dice.pick(5, 5_000),
+      };
+      wire.queue.push({ kind, requestId, success: false, error });
+    } else if (this.#dice.chance(0.6))
       wire.queue.push({ kind, requestId, success: true, data: requestId });
     else wire.queue.push({ kind, requestId, success: false, error: this.#error() });
   }
@@ -252,7 +262,6 @@ export class HostileServer {
     const dice = this.#dice;
     const code = dice.pick(
       'TOKEN_EXPIRED',
-      'RATE_LIMITED',
       'RATE_LIMITED',
       'SERVER_ERROR',
       'FORBIDDEN',

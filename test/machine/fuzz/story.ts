@@ -99,7 +99,9 @@ export class Story {
     else if (luck < 0.66 && live !== null) this.#server.say(live);
     else if (luck < 0.68) this.#do(this.#fact('lost'));
     else if (luck < 0.7) this.#waver(dice.pick('a', 'b'));
-    else if (luck < 0.84) this.#do(this.#fact(this.#errand()));
+    else if (luck < 0.74) {
+      for (let count = 0; count < 3; count++) this.#do(this.#fact('asked'));
+    } else if (luck < 0.84) this.#do(this.#fact(this.#errand()));
     else this.#pass();
   }
 
