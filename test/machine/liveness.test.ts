@@ -90,7 +90,7 @@ describe('heartbeats', () => {
 });
 
 describe('the device', () => {
-  test('E18 offline is a hint: the server is asked, with two seconds to answer', () => {
+  test('offline is a hint: the server is asked, with two seconds to answer (E18)', () => {
     const session = play({ heartbeat: { interval: 25_000, timeout: 5_000 } }).open();
     session.do({ fact: 'wentOffline', buffered: 0 });
     session.tick();
@@ -100,21 +100,21 @@ describe('the device', () => {
     expect(session.phase).toBe('open');
   });
 
-  test('E18 woke asks a link that looks alive, and several signals make one ping', () => {
+  test('woke asks a link that looks alive, and several signals make one ping (E18)', () => {
     const session = play({ heartbeat }).open();
     for (let count = 0; count < 3; count++) session.do({ fact: 'woke', buffered: 0 });
     session.tick();
     expect(session.written('ping')).toHaveLength(1);
   });
 
-  test('E18 woke ends a wait at once, and makes one attempt', () => {
+  test('woke ends a wait at once, and makes one attempt (E18)', () => {
     const session = play().open();
     session.lose();
     for (let count = 0; count < 3; count++) session.do({ fact: 'woke', buffered: 0 });
     expect(session.all('dial').map(({ link }) => link)).toEqual([1, 2]);
   });
 
-  test('E19 a page that is put aside hangs up, and comes back when the device does', () => {
+  test('a page that is put aside hangs up, and comes back when the device does (E19)', () => {
     const session = play().open();
     session.do({ fact: 'suspended' });
     expect([session.phase, session.due]).toEqual(['waiting', Number.POSITIVE_INFINITY]);
@@ -122,7 +122,7 @@ describe('the device', () => {
     expect(session.phase).toBe('dialing');
   });
 
-  test('E20 a hidden page is put aside after pauseAfter, unless an answer is still to come', () => {
+  test('a hidden page is put aside after pauseAfter, unless an answer is still to come (E20)', () => {
     const session = play({ pauseAfter: 5_000 }).open();
     session.ask('q1', { timeout: 3_600_000 });
     session.tick();
@@ -147,7 +147,7 @@ describe('the device', () => {
     },
   );
 
-  test('E20 without pauseAfter a hidden page stays connected', () => {
+  test('without pauseAfter a hidden page stays connected (E20)', () => {
     const session = play().open();
     session.do({ fact: 'hid' });
     session.wait(9_000);

@@ -253,7 +253,7 @@ describe('bounds', () => {
     expect(session.wait(60_000).length).toBeLessThan(5);
   });
 
-  test('E37 above 64 KiB in the buffer nothing is written; it goes on when there is room', () => {
+  test('above 64 KiB in the buffer nothing is written; it goes on when there is room (E37)', () => {
     const session = play().open();
     session.ask('q1');
     expect(session.tick(65_536)).toEqual([]);
