@@ -18,8 +18,6 @@ export interface Plant {
 
 export interface Machine {
   run(plan: Omit<Plan, 'stride'>): Promise<Outcome>;
-  /** Every phase × fact with its count, and those that were never met. */
-  table(outcome: Outcome): { cells: string; missing: string[] };
   close(): Promise<void>;
 }
 
@@ -39,7 +37,6 @@ export async function openMachine(plant?: Plant): Promise<Machine> {
     plugins: plant === undefined ? [] : [planted(plant)],
   });
   const url = pathToFileURL(outfile).href;
-  const bundle: { cellTable: Machine['table'] } = await import(url);
   return {
     async run(plan) {
       const plans = Array.from({ length: threads }, (_, index) => ({
@@ -49,7 +46,6 @@ export async function openMachine(plant?: Plant): Promise<Machine> {
       }));
       return joined(await Promise.all(plans.map((one) => onThread(url, one))));
     },
-    table: bundle.cellTable,
     close: () => rm(folder, { recursive: true, force: true }),
   };
 }

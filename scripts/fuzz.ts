@@ -4,6 +4,7 @@
  * shown with the command that plays it again.
  */
 import { parseArgs } from 'node:util';
+import { cellTable } from '../test/machine/fuzz/cells.ts';
 import { type Outcome, openMachine } from './fuzz-machine.ts';
 
 const { values } = parseArgs({
@@ -20,10 +21,10 @@ const end = first + Number(values.sequences);
 const started = performance.now();
 const machine = await openMachine();
 const outcome = await machine.run({ seed, first, end, facts });
-const { cells, missing } = machine.table(outcome);
 await machine.close();
 
-console.log(cells);
+const { shown, missing } = cellTable(outcome.cells);
+console.log(shown);
 const seconds = ((performance.now() - started) / 1_000).toFixed(1);
 const count = (number: number) => number.toLocaleString('en');
 console.log(

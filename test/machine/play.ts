@@ -3,7 +3,7 @@ import type { Ask, Fact } from '../../src/machine/fact.js';
 import type { Order, Outgoing } from '../../src/machine/order.js';
 import type { ConnectionState } from '../../src/machine/status.js';
 import { closeFault, HoldfastError } from '../../src/protocol/errors.js';
-import type { ClientFrame, Hello, ServerFrame, Terms, Welcome } from '../../src/protocol/frame.js';
+import type { ClientFrame, Hello, ServerFrame, Welcome } from '../../src/protocol/frame.js';
 import { type Overrides, sessionOptions } from './options.js';
 import type { Phase } from './scene.js';
 import { Witness } from './witness.js';
@@ -226,10 +226,6 @@ export function request(requestId: string, about: Partial<Ask> = {}): Ask {
     coalesceKey: undefined,
     ...about,
   };
-}
-
-export function terms(some: Partial<Terms>): { terms: Partial<Terms> } {
-  return { terms: some };
 }
 
 export function failed(

@@ -162,7 +162,10 @@ export class RoomWatch {
   #joinAsked(name: string, since: string | undefined, call: number): void {
     const room = this.#room(name);
     if (room.wanted === 0) {
+      const { or } = room;
       this.#reset(room);
+      // Left and joined again before the server knew: it may go on where it was.
+      room.or = since === undefined ? or : null;
       room.stand = since === undefined ? null : placeOf(since);
       room.movedTo = since ?? null;
     }
@@ -175,7 +178,9 @@ export class RoomWatch {
     if (name === ME || room.wanted === 0) return;
     room.wanted--;
     if (room.wanted > 0) return;
+    const { stand } = room;
     this.#reset(room);
+    room.or = stand;
   }
 
   /** Returns the room that a run has just healed. */

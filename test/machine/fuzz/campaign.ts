@@ -1,7 +1,6 @@
 /** Runs many stories, counts what they met, and makes a short one of the first that fails. */
 import type { SessionOptions } from '../../../src/machine/session.js';
-import { Broken, phases } from '../scene.js';
-import { kinds } from '../table.js';
+import { Broken } from '../scene.js';
 import { Witness } from '../witness.js';
 import { Dice } from './dice.js';
 import { type Played, Story } from './story.js';
@@ -108,21 +107,4 @@ function written({ fact, now, roll }: Played): string {
 /** Neighbouring sequences of neighbouring seeds share nothing. */
 function mixed(seed: number, number: number): number {
   return Math.imul(seed, 0x9e3779b1) ^ Math.imul(number + 1, 0x85ebca6b);
-}
-
-/** Every fact in every phase with its count, and those that were never met. */
-export function cellTable({ cells }: Outcome): { cells: string; missing: string[] } {
-  const count = (phase: string, fact: string) => cells[`${phase} ${fact}`] ?? 0;
-  const line = (first: string, rest: readonly (string | number)[]) =>
-    first.padEnd(18) + rest.map((one) => String(one).padStart(9)).join('');
-  const rows = kinds.map((fact) =>
-    line(
-      fact,
-      phases.map((phase) => count(phase, fact)),
-    ),
-  );
-  const missing = phases.flatMap((phase) =>
-    kinds.filter((fact) => count(phase, fact) === 0).map((fact) => `${phase} ${fact}`),
-  );
-  return { cells: [line('', phases), ...rows].join('\n'), missing };
 }
