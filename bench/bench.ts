@@ -1,4 +1,5 @@
 /** What a bench is, what a contender offers to it, and the two ways in which they are measured. */
+import { setTimeout } from 'node:timers/promises';
 
 export interface ConnectOptions {
   /** Milliseconds of silence before a heartbeat; the server's terms say the same. */
@@ -11,7 +12,7 @@ export interface ConnectOptions {
 
 /** One connection, as little of it as the benches need. */
 export interface Connection {
-  /** Joins the one room there is. What the URL asks of the server starts 50 ms after its verdict. */
+  /** Joins the one room there is. What the URL asks of the server starts 80 ms after its verdict. */
   join(): Promise<void>;
   onEvent(listener: (payload: unknown) => void): void;
   /** Wants no answer. */
@@ -57,6 +58,8 @@ export interface Round {
   readonly size: number;
   /** The floor keeps no promises; some benches must know. */
   readonly isFloor: boolean;
+  /** Its figure is thrown away: it is there for the compiler, which works beside the first rounds. */
+  readonly isWarmUp: boolean;
 }
 
 /** Microseconds of CPU, user and system, that this process spends until `work` is over. */
@@ -67,9 +70,10 @@ export async function cpuOf(work: () => Promise<unknown>): Promise<number> {
   return user + system;
 }
 
-/** What earlier rounds left behind is not to be collected in this one. */
-export function collectGarbage(): void {
+/** What earlier rounds left behind is not to be collected in this one, nor swept beside it. */
+export async function collectGarbage(): Promise<void> {
   globalThis.gc?.();
+  await setTimeout(30);
 }
 
 export function median(values: readonly number[]): number {

@@ -40,7 +40,7 @@ console.log(`\n${((performance.now() - started) / 1_000).toFixed(0)} s`);
 function effort({ size, quickSize }: Bench): Effort {
   const profiles = options.profile;
   if (options.quick) return { size: quickSize, seconds: 1.5, least: 2, generations: 1, profiles };
-  return { size, seconds: 14, least: 4, generations: 2, profiles };
+  return { size, seconds: 11, least: 4, generations: 2, profiles };
 }
 
 function printHeader(): void {

@@ -37,17 +37,16 @@ export async function compare(bench: Bench, contender: string, effort: Effort): 
       Lane.start(contender, bench, effort),
     ]);
     const until = (effort.seconds * generation) / effort.generations;
-    // A round whose figures are thrown away: code runs slower before it is compiled.
-    let isWarm = bench.fresh === true;
+    if (!bench.fresh) {
+      await one.warmUp();
+      await other.warmUp();
+    }
     do {
       const floor = await one.measure();
       const value = await other.measure();
-      if (isWarm) {
-        pairs.floor.push(floor);
-        pairs.values.push(value);
-        pairs.ratios.push(value / floor);
-      }
-      isWarm = true;
+      pairs.floor.push(floor);
+      pairs.values.push(value);
+      pairs.ratios.push(value / floor);
     } while (!isDone() && !bench.fresh && (elapsed() < until || generation >= effort.generations));
     one.stop();
     other.stop();
@@ -79,12 +78,16 @@ class Lane {
     const runner = start('runner.ts', [name, bench.name], ['--expose-gc', ...profile]);
     await answer(runner);
     const base = `ws://127.0.0.1:${port}`;
-    return new Lane(server, runner, { base, size, isFloor: name === 'floor' });
+    return new Lane(server, runner, { base, size, isFloor: name === 'floor', isWarmUp: false });
   }
 
-  async measure(): Promise<number> {
+  async warmUp(): Promise<void> {
+    await this.measure({ ...this.#round, size: this.#round.size * 3, isWarmUp: true });
+  }
+
+  async measure(round = this.#round): Promise<number> {
     const outcome = answer(this.#runner, this.#server);
-    this.#runner.send(this.#round);
+    this.#runner.send(round);
     return (await outcome).value ?? Number.NaN;
   }
 

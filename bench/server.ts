@@ -14,7 +14,7 @@ import { type WebSocket, WebSocketServer } from 'ws';
 import { caughtUp, eventFrames, eventId, frame, joined, numberOf } from './frames.ts';
 
 /** Between the verdict of a join and what follows it: the client has time to get ready. */
-const HEAD_START = 50;
+const HEAD_START = 80;
 const pong = frame({ kind: 'pong' });
 
 const sockets = new WebSocketServer({ noServer: true, perMessageDeflate: false });

@@ -22,7 +22,7 @@ export const catchUp: Bench[] = [
     async measure(contender, { base, size }) {
       const client = await contender.returning(`${base}/catch-up`, missed);
       const times: number[] = [];
-      collectGarbage();
+      await collectGarbage();
       for (let count = 0; count < size; count++) {
         times.push(await client.again());
         // The server makes the next thousand ready.

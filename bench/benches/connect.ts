@@ -18,7 +18,7 @@ export const connect: Bench[] = [
     quickSize: 40,
     async measure(contender, { base, size }) {
       const times: number[] = [];
-      collectGarbage();
+      await collectGarbage();
       for (let count = 0; count < size; count++) {
         const started = performance.now();
         const connection = await contender.connect(`${base}/idle`);

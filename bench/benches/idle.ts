@@ -28,7 +28,7 @@ export const idle: Bench[] = [
         connections.push(await contender.connect(`${base}/idle`, { heartbeat: HEARTBEAT }));
         await setTimeout(HEARTBEAT / size - 1);
       }
-      collectGarbage();
+      await collectGarbage();
       const cpu = await cpuOf(() => setTimeout(BEATS * HEARTBEAT));
       for (const connection of connections) connection.close();
       return cpu / (size * BEATS) / HEARTBEAT_IN_EARNEST;

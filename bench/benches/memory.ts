@@ -1,15 +1,12 @@
 /**
  * What one more idle client adds to the resident memory of a process.
  *
- * How it could mislead: RSS holds what V8 keeps for later beside what is in use, so each round has a
- * process of its own and ends with two collections; a few hundred kilobytes of chance remain, which is
- * why there are a thousand clients. Most of it is the socket's, not the client's. No room is joined,
- * nothing was ever received.
+ * How it could mislead: RSS holds what V8 keeps for later beside what is in use. So each round has a
+ * process of its own, as many clients again before the first look, which make the heap grow to its
+ * size, and two collections before each look. It is the price of the second thousand; one client
+ * alone costs a process more. No room is joined, nothing was ever received.
  */
-import { setTimeout } from 'node:timers/promises';
 import { type Bench, type Connection, type Contender, collectGarbage } from '../bench.ts';
-
-const WARM_UP = 100;
 
 export const memory: Bench[] = [
   {
@@ -21,7 +18,7 @@ export const memory: Bench[] = [
     quickSize: 400,
     fresh: true,
     async measure(contender, { base, size }) {
-      const held = await open(contender, `${base}/idle`, WARM_UP);
+      const held = await open(contender, `${base}/idle`, size);
       const before = await resident();
       held.push(...(await open(contender, `${base}/idle`, size)));
       const after = await resident();
@@ -41,9 +38,7 @@ async function open(contender: Contender, url: string, count: number): Promise<C
 }
 
 async function resident(): Promise<number> {
-  await setTimeout(50);
-  collectGarbage();
-  await setTimeout(50);
-  collectGarbage();
+  await collectGarbage();
+  await collectGarbage();
   return process.memoryUsage.rss();
 }

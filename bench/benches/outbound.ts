@@ -42,7 +42,7 @@ export const outbound: Bench[] = [
 ];
 
 async function flood(connection: Connection, size: number, send: () => void): Promise<number> {
-  collectGarbage();
+  await collectGarbage();
   const cpu = await cpuOf(async () => {
     for (let sent = 0; sent < size; sent++) {
       send();

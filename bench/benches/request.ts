@@ -23,7 +23,7 @@ export const request: Bench[] = [
       const line = async () => {
         while (left-- > 0) await connection.request(payload);
       };
-      collectGarbage();
+      await collectGarbage();
       const cpu = await cpuOf(() => Promise.all(Array.from({ length: 64 }, line)));
       connection.close();
       return cpu / size;
@@ -39,7 +39,7 @@ export const request: Bench[] = [
     async measure(contender, { base, size }) {
       const connection = await contender.connect(`${base}/echo`);
       const times: number[] = [];
-      collectGarbage();
+      await collectGarbage();
       for (let count = 0; count < size; count++) {
         const started = performance.now();
         await connection.request(payload);

@@ -37,7 +37,7 @@ export class Channel {
   // biome-ignore lint/suspicious/noExplicitAny: payloads are checked by the contract, types by the public classes.
   readonly listeners: Emitter<[any, EventInfo]>; // eslint-disable-line @typescript-eslint/no-explicit-any -- as above
   // biome-ignore lint/suspicious/noExplicitAny: as above.
-  readonly #streams = new Map<Stream<Delivered<any>>, string>(); // eslint-disable-line @typescript-eslint/no-explicit-any -- as above
+  #streams: { type: string; stream: Stream<Delivered<any>> }[] = []; // eslint-disable-line @typescript-eslint/no-explicit-any -- as above
 
   constructor(report: Report) {
     this.listeners = new Emitter(report);
@@ -46,10 +46,10 @@ export class Channel {
   stream<P>(type: string, { signal, bufferSize = 1_000 }: StreamOptions): Stream<Delivered<P>> {
     const end = () => void stream.return();
     const stream = new Stream<Delivered<P>>(bufferSize, () => {
-      this.#streams.delete(stream);
+      this.#streams = this.#streams.filter((other) => other.stream !== stream);
       signal?.removeEventListener('abort', end);
     });
-    this.#streams.set(stream, type);
+    this.#streams.push({ type, stream });
     if (signal?.aborted) end();
     else signal?.addEventListener('abort', end, { once: true });
     return stream;
@@ -57,11 +57,11 @@ export class Channel {
 
   /** The iterators of a type. */
   streams(type: string): Stream<Delivered<unknown>>[] {
-    return [...this.#streams].flatMap(([stream, wanted]) => (wanted === type ? [stream] : []));
+    return this.#streams.filter((one) => one.type === type).map(({ stream }) => stream);
   }
 
   get isStreaming(): boolean {
-    return this.#streams.size > 0;
+    return this.#streams.length > 0;
   }
 }
 

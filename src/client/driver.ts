@@ -30,10 +30,10 @@ export interface DriverParts {
 export class Driver {
   readonly #parts: DriverParts;
   readonly #links = new Map<number, Link>();
-  readonly #responses = new Waiters<string>();
-  readonly #joins = new Waiters<number>();
-  readonly #connects = new Waiters<number>();
-  readonly #drains = new Waiters<number>();
+  readonly #waiters = new Waiters();
+  /** Calls of `connect()` and of `drained()` that wait. */
+  #connects: number[] = [];
+  #drains: number[] = [];
   readonly #alarm: Alarm;
   readonly #healing = new Map<number, AbortController>();
   #asking: AbortController | null = null;
@@ -69,15 +69,16 @@ export class Driver {
 
   connect(): { call: number; connected: Promise<unknown> } {
     const call = ++this.#calls;
-    const { promise } = this.#connects.add(call);
+    const connected = this.#waiters.add(call);
+    this.#connects.push(call);
     this.#listenToDevice();
     this.dispatch({ fact: 'connectAsked' });
-    return { call, connected: promise };
+    return { call, connected };
   }
 
   /** Ends the wait for a connection; the connecting goes on. */
   abortConnect(call: number, error: HoldfastError): void {
-    this.#connects.reject(call, error);
+    this.#waiters.reject(call, error);
   }
 
   reconnect(): void {
@@ -86,9 +87,9 @@ export class Driver {
   }
 
   request(request: Ask): Promise<unknown> {
-    const { promise } = this.#responses.add(request.requestId);
+    const response = this.#waiters.add(request.requestId);
     this.dispatch({ fact: 'asked', request });
-    return promise;
+    return response;
   }
 
   roomState(room: string): RoomState {
@@ -96,25 +97,26 @@ export class Driver {
   }
 
   response(requestId: string): Promise<unknown> | undefined {
-    return this.#responses.get(requestId);
+    return this.#waiters.get(requestId);
   }
 
   join(room: string, since: string | undefined): { call: number; joined: Promise<unknown> } {
     const call = ++this.#calls;
-    const { promise } = this.#joins.add(call);
+    const joined = this.#waiters.add(call);
     this.dispatch({ fact: 'joinAsked', room, since, call });
-    return { call, joined: promise };
+    return { call, joined };
   }
 
   /** Gives a join up before its answer. */
   abortJoin(room: string, call: number, error: HoldfastError): void {
-    if (this.#joins.reject(call, error)) this.dispatch({ fact: 'joinAborted', room, call });
+    if (this.#waiters.reject(call, error)) this.dispatch({ fact: 'joinAborted', room, call });
   }
 
   drained(): Promise<unknown> {
-    const { promise } = this.#drains.add(++this.#calls);
+    const call = ++this.#calls;
+    this.#drains.push(call);
     this.#beginTick();
-    return promise;
+    return this.#waiters.add(call);
   }
 
   #step(fact: Fact): void {
@@ -148,10 +150,10 @@ export class Driver {
         this.#links.get(order.link)?.send(this.#encode(order.frames));
         break;
       case 'settle':
-        this.#responses.resolve(order.requestId, order.data);
+        this.#waiters.resolve(order.requestId, order.data);
         break;
       case 'reject':
-        this.#responses.reject(order.requestId, order.error);
+        this.#waiters.reject(order.requestId, order.error);
         break;
       case 'askCredentials':
         this.#askCredentials(order.ask, order.reason);
@@ -175,10 +177,11 @@ export class Driver {
         this.#healing.delete(order.run);
         break;
       case 'answerJoins':
-        answer(this.#joins, order.calls, order.error);
+        this.#waiters.answer(order.calls, order.error);
         break;
       case 'answerConnects':
-        answer(this.#connects, this.#connects.keys(), order.error);
+        this.#waiters.answer(this.#connects, order.error);
+        this.#connects = [];
         break;
       case 'report':
         this.#parts.report(order.error);
@@ -260,7 +263,10 @@ export class Driver {
     this.#step({ fact: 'tickEnded', buffered: this.#buffered() });
     this.#run();
     this.#ticking = false;
-    if (this.#parts.session.isDrained) answer(this.#drains, this.#drains.keys(), null);
+    if (this.#drains.length > 0 && this.#parts.session.isDrained) {
+      this.#waiters.answer(this.#drains, null);
+      this.#drains = [];
+    }
     this.#alarm.set(this.#parts.session.deadline, this.#now ?? 0);
     this.#now = null;
     this.#tell();
@@ -302,13 +308,6 @@ export function settled(promise: Promise<unknown>): Promise<void> {
   const done = promise.then(() => {});
   done.catch(() => {});
   return done;
-}
-
-function answer(waiters: Waiters<number>, calls: number[], error: HoldfastError | null): void {
-  for (const call of calls) {
-    if (error === null) waiters.resolve(call);
-    else waiters.reject(call, error);
-  }
 }
 
 /** Calls a stranger's function; a throw becomes a rejection. */

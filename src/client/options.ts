@@ -157,11 +157,11 @@ export function checkOptions<C extends Contract>(options: ClientOptions<C>): Che
   }
   const checked: CheckedOptions = {
     authTimeout: options.authTimeout ?? defaults.authTimeout,
-    reconnect: { ...defaults.reconnect, ...options.reconnect },
+    reconnect: merged(defaults.reconnect, options.reconnect),
     heartbeat: options.heartbeat === false ? null : { ...defaults.heartbeat, ...options.heartbeat },
-    outbox: { ...defaults.outbox, ...options.outbox },
-    inbox: { ...defaults.inbox, ...options.inbox },
-    limits: { ...defaults.limits, ...options.limits },
+    outbox: merged(defaults.outbox, options.outbox),
+    inbox: merged(defaults.inbox, options.inbox),
+    limits: merged(defaults.limits, options.limits),
     pauseAfter: options.pauseWhenHidden ? options.pauseWhenHidden.afterMs : null,
   };
   const { jitter } = checked.reconnect;
@@ -182,6 +182,11 @@ export function checkOptions<C extends Contract>(options: ClientOptions<C>): Che
     }
   }
   return checked;
+}
+
+/** A group that nobody set is the default itself: a process with many clients has it once. */
+function merged<T extends object>(group: T, given: Partial<T> | undefined): T {
+  return given === undefined ? group : { ...group, ...given };
 }
 
 function checkNumber(name: string, value: unknown, least: number): void {

@@ -1,35 +1,42 @@
 /** The promises that an application holds: each settles once, on the machine's order. */
 import { type Deferred, deferred } from '../lib/deferred.js';
 
-export class Waiters<K> {
-  readonly #waiting = new Map<K, Deferred<unknown>>();
+/** Requests wait under their requestId, everything else under the number of its call. */
+type Key = string | number;
 
-  add(key: K): Deferred<unknown> {
+export class Waiters {
+  readonly #waiting = new Map<Key, Deferred<unknown>>();
+
+  add(key: Key): Promise<unknown> {
     const waiter = deferred<unknown>();
     this.#waiting.set(key, waiter);
-    return waiter;
+    return waiter.promise;
   }
 
-  get(key: K): Promise<unknown> | undefined {
+  get(key: Key): Promise<unknown> | undefined {
     return this.#waiting.get(key)?.promise;
   }
 
-  resolve(key: K, value?: unknown): void {
+  resolve(key: Key, value?: unknown): void {
     this.#take(key)?.resolve(value);
   }
 
   /** False where nobody waits any more. */
-  reject(key: K, error: unknown): boolean {
+  reject(key: Key, error: unknown): boolean {
     const waiter = this.#take(key);
     waiter?.reject(error);
     return waiter !== undefined;
   }
 
-  keys(): K[] {
-    return [...this.#waiting.keys()];
+  /** All of these at once. */
+  answer(keys: readonly Key[], error: Error | null): void {
+    for (const key of keys) {
+      if (error === null) this.resolve(key);
+      else this.reject(key, error);
+    }
   }
 
-  #take(key: K): Deferred<unknown> | undefined {
+  #take(key: Key): Deferred<unknown> | undefined {
     const waiter = this.#waiting.get(key);
     this.#waiting.delete(key);
     return waiter;

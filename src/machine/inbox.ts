@@ -31,10 +31,10 @@ export interface InboxCounts {
 
 export class Inbox {
   readonly #limits: InboxLimits;
-  #seen = new Set<string>();
-  #seenBefore = new Set<string>();
+  #seen: Set<string> | null = null;
+  #seenBefore: Set<string> | null = null;
   /** Rooms whose `onGap` runs or rests. */
-  readonly #gapped = new Set<Room>();
+  #gapped: Room[] = [];
   #runs = 0;
   readonly counts: InboxCounts = { received: 0, duplicates: 0, stray: 0, gaps: 0, replayed: 0 };
 
@@ -68,16 +68,16 @@ export class Inbox {
   delivered(room: Room, eventId: string): void {
     const { given, had } = room;
     if (given.peek()?.eventId !== eventId) {
-      had.add(eventId);
+      had.push(eventId);
       return;
     }
     given.shift();
     room.cursor = eventId;
-    for (
-      let next = given.peek();
-      next !== undefined && had.delete(next.eventId);
-      next = given.peek()
-    ) {
+    if (had.length === 0) return;
+    for (let next = given.peek(); next !== undefined; next = given.peek()) {
+      const index = had.indexOf(next.eventId);
+      if (index === -1) return;
+      had.splice(index, 1);
       given.shift();
       room.cursor = next.eventId;
     }
@@ -93,7 +93,7 @@ export class Inbox {
       room.seq = verdict.seq;
       room.cursor = verdict.cursor;
       room.given.clear();
-      room.had.clear();
+      room.had.length = 0;
     }
     room.epoch = verdict.epoch;
     room.reposition = false;
@@ -116,7 +116,7 @@ export class Inbox {
       const state = { name: 'resting' as const, until: step.now };
       const { relapses } = room;
       room.gap = { run: 0, reason, cursor, state, failures: relapses, held: [], again: null };
-      this.#gapped.add(room);
+      this.#gapped.push(room);
       // Not a loop: what cannot be gone on from is a failed run, with its pause.
       if (relapses > 0) this.healFailed(room, unknownEvent(room.name), step);
       else this.#heal(room, room.gap, step);
@@ -184,14 +184,15 @@ export class Inbox {
   abandon(room: Room, step: Step): void {
     if (room.gap === null) return;
     step.out.push({ order: 'stopHealing', room: room.name, run: room.gap.run });
-    // What was held is gone: the next verdict says where the room stands.
+    // What was held is gone, and what was missing too: the next link goes on from before the gap.
     room.reposition = true;
+    room.cursor = room.gap.cursor ?? undefined;
     this.#close(room);
   }
 
   #close(room: Room): void {
     room.gap = null;
-    this.#gapped.delete(room);
+    this.#gapped = this.#gapped.filter((other) => other !== room);
   }
 
   #heal(room: Room, gap: Gap, step: Step): void {
@@ -242,14 +243,15 @@ export class Inbox {
 
   /** Two generations of ids: as cheap as a Set, remembers between one window and two. */
   #isNew(eventId: string): boolean {
-    if (this.#seen.has(eventId) || this.#seenBefore.has(eventId)) {
+    if (this.#seen?.has(eventId) || this.#seenBefore?.has(eventId)) {
       this.counts.duplicates++;
       return false;
     }
-    if (this.#seen.size >= this.#limits.dedupWindow) {
+    if (this.#seen !== null && this.#seen.size >= this.#limits.dedupWindow) {
       this.#seenBefore = this.#seen;
-      this.#seen = new Set();
+      this.#seen = null;
     }
+    this.#seen ??= new Set();
     this.#seen.add(eventId);
     return true;
   }

@@ -48,6 +48,8 @@ interface Entry extends Ask {
   retried: boolean;
   /** Stood in the outbox at the last `welcome`. */
   backlog: boolean;
+  /** Was on a link that was closed for what it carried (1007, 1009). */
+  isSuspect: boolean;
 }
 
 interface Letter extends Tell {
@@ -72,7 +74,7 @@ export class Outbox {
   #due = NEVER;
   readonly #pace: Pace;
   /** Written when a link was closed for what it carried (1007, 1009): one of these is the culprit. */
-  readonly #suspects = new Set<string>();
+  #suspects = 0;
   #session: string | null = null;
   #blocked = false;
 
@@ -132,6 +134,7 @@ export class Outbox {
       deadline: now + request.ttl,
       retried: false,
       backlog: false,
+      isSuspect: false,
     };
     this.#entries.set(entry.requestId, entry);
     this.#bytes += entry.bytes;
@@ -235,9 +238,14 @@ export class Outbox {
   accuse(fault: HoldfastError, out: Order[]): void {
     const sent = [...this.#entries.values()].filter((entry) => entry.sent);
     const [only] = sent;
-    const again = sent.length === 1 && only !== undefined && this.#suspects.has(only.requestId);
-    if (again) this.#reject(only, fault, out);
-    else for (const entry of sent) this.#suspects.add(entry.requestId);
+    if (only?.isSuspect && sent.length === 1) {
+      this.#reject(only, fault, out);
+      return;
+    }
+    for (const entry of sent) {
+      if (!entry.isSuspect) this.#suspects++;
+      entry.isSuspect = true;
+    }
   }
 
   /** Deadlines that have come: requests that waited too long for their write, or for their answer. */
@@ -295,7 +303,7 @@ export class Outbox {
   #forget(entry: Entry): void {
     if (!this.#entries.delete(entry.requestId)) return;
     this.#bytes -= entry.bytes;
-    this.#suspects.delete(entry.requestId);
+    if (entry.isSuspect) this.#suspects--;
     if (entry.backlog) this.#backlog--;
     if (entry.sent) this.#inFlight--;
     else this.#line.remove(entry);
@@ -308,7 +316,7 @@ export class Outbox {
 
   /** While a culprit is looked for, one at a time, and no message beside it. */
   #mayWrite(next: Entry | Letter): boolean {
-    if (this.#suspects.size > 0) return this.#inFlight === 0;
+    if (this.#suspects > 0) return this.#inFlight === 0;
     return next.kind === 'message' || this.#inFlight < this.#limits.maxInFlight;
   }
 

@@ -31,7 +31,7 @@ export interface Room {
   refilled: boolean;
   /** Given to the listeners and not yet had by all of them, in order; and those had out of order. */
   readonly given: Queue<Event>;
-  readonly had: Set<string>;
+  readonly had: string[];
   gap: Gap | null;
   /** How often in a row the eventId that `onGap` returned led to the next gap. */
   relapses: number;
@@ -278,7 +278,7 @@ function blank(name: string): Room {
     reposition: false,
     refilled: false,
     given: new Queue(),
-    had: new Set(),
+    had: [],
     gap: null,
     relapses: 0,
     calls: [],

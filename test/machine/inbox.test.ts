@@ -1,5 +1,6 @@
 /** What of all that arrives is given to the listeners, and when: duplicates, order, holes, gaps. */
 import { describe, expect, test } from 'vitest';
+import { ME } from '../../src/protocol/frame.js';
 import type { Overrides } from './options.js';
 import { failed, names, only, type Play, play } from './play.js';
 
@@ -197,6 +198,23 @@ describe('a gap', () => {
     const session = gapped();
     const orders = session.do({ fact: 'leaveAsked', room: 'a' });
     expect(names(orders)).toContain('stopHealing');
+  });
+
+  test.each(['a', ME])('that a close cuts off is told again after connect() (%s)', (room) => {
+    const session = play().open();
+    session.join('a');
+    session.tick();
+    session.joined(room, '1', 5, 'new');
+    session.caughtUp(room, '1', 5);
+    session.event(room, '1', 6);
+    session.joined(room, '2', 40, 'epoch');
+    session.event(room, '2', 41);
+    session.lose(failed('UNAUTHORIZED'));
+    session.do({ fact: 'connectAsked' });
+    session.open();
+    expect(session.hello.rooms).toContainEqual({ room, since: `${room}|1|6` });
+    session.joined(room, '2', 41, 'epoch');
+    expect(session.all('heal').at(-1)).toMatchObject({ run: 2, cursor: `${room}|1|6` });
   });
 
   test('without an onGap is reported once, and events go on', () => {

@@ -12,6 +12,8 @@ interface Watched {
   or: Place | null;
   /** Since the gap was told, until a run has healed it. */
   gapped: boolean;
+  /** The stand before the gap. */
+  beforeGap: Place | null;
   run: { readonly id: number; readonly since: number } | null;
   /** Given to the listeners, who are not done with them. */
   readonly owed: Map<string, Place>;
@@ -136,7 +138,7 @@ export class RoomWatch {
     else if (verdict.room !== ME) {
       room.wanted = 0;
       this.#reset(room);
-    } else if (room.gapped) this.#reset(room);
+    }
     return null;
   }
 
@@ -265,6 +267,7 @@ export class RoomWatch {
     must(room.run === null, 'I14', `runs onGap of ${name} twice at a time`);
     must(run > this.#runs, 'I14', 'uses the id of a run again');
     this.#runs = run;
+    if (!room.gapped) room.beforeGap = room.stand;
     room.run = { id: run, since: now };
     room.gapped = true;
     room.owed.clear();
@@ -282,7 +285,10 @@ export class RoomWatch {
     // A run that rests between two attempts is told to stop as well, harmlessly.
     must(room.run === null || room.run.id === id, 'I14', `stops run ${id} of ${name}`);
     room.run = null;
-    if (fact.fact !== 'timeUp') room.gapped = false;
+    if (fact.fact === 'timeUp' || !room.gapped) return;
+    // Nobody has fetched what is missing: either it comes now, or the gap is told once more.
+    room.gapped = false;
+    room.stand = room.beforeGap;
   }
 
   #reported(order: Order & { order: 'report' }, { fact }: Scene): void {
@@ -362,6 +368,7 @@ export class RoomWatch {
       stand: null,
       or: null,
       gapped: false,
+      beforeGap: null,
       run: null,
       owed: new Map(),
       answers: 0,
