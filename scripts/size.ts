@@ -82,11 +82,10 @@ async function bundled(
   const [bundle] = outputFiles;
   const [output] = Object.values(metafile.outputs);
   if (bundle === undefined || output === undefined) throw new Error('esbuild wrote nothing');
-  const inputs = Object.entries(output.inputs).map(([name, { bytesInOutput }]) => [
-    name,
-    bytesInOutput,
-  ]);
-  return { bundle: bundle.contents, inputs: Object.fromEntries(inputs) };
+  const inputs: Record<string, number> = {};
+  for (const [name, { bytesInOutput }] of Object.entries(output.inputs))
+    inputs[name] = bytesInOutput;
+  return { bundle: bundle.contents, inputs };
 }
 
 function row(name: string, ...cells: string[]): void {

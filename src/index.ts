@@ -37,4 +37,14 @@ export {
   type StandardSchema,
 } from './protocol/contract.js';
 export { type ErrorCategory, type ErrorCode, HoldfastError } from './protocol/errors.js';
-export type { ClientFrame, Event, Garbled, Hello, ServerFrame } from './protocol/frame.js';
+export type {
+  ClientFrame,
+  Event,
+  Garbled,
+  Hello,
+  Response,
+  RoomJoined,
+  RoomVerdict,
+  RoomWish,
+  ServerFrame,
+} from './protocol/frame.js';

@@ -1,6 +1,18 @@
 /** holdfast/server: a hub for Node that keeps the protocol's promises. */
 export type { Clock } from '../lib/clock.js';
-export { HoldfastError } from '../protocol/errors.js';
+export type {
+  AnyContract,
+  Contract,
+  EventInput,
+  EventType,
+  MessagePayload,
+  MessageType,
+  RequestPayload,
+  RequestType,
+  ResponseInput,
+  StandardSchema,
+} from '../protocol/contract.js';
+export { type ErrorCode, type ErrorFacts, HoldfastError } from '../protocol/errors.js';
 export type { Environment } from './environment.js';
 export {
   type FailureFacts,

@@ -1,4 +1,14 @@
 /** `holdfast/testing`: everything a test needs in place of time, chance and a network. */
+export type {
+  ClientFrame,
+  ErrorBody,
+  Event,
+  Hello,
+  Request,
+  RoomJoined,
+  ServerFrame,
+  Welcome,
+} from '../protocol/frame.js';
 export { ids, seededDice } from './dice.js';
 export type { Direction, EachWay, Faults, FrameTest, PassingFrame } from './memory-faults.js';
 export type { Accept } from './memory-link.js';
