@@ -13,7 +13,7 @@ export {
   type ReconnectOptions,
 } from './client/options.js';
 export type { RequestOptions, SendOptions } from './client/outgoing.js';
-export type { Room } from './client/room.js';
+export type { JoinOptions, Room } from './client/room.js';
 export type { TraceEntry } from './client/trace.js';
 export type { Link, LinkEvents, Transport } from './client/transport.js';
 export type { Clock } from './lib/clock.js';

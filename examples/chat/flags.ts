@@ -22,15 +22,7 @@ with 1; a wrong flag ends with 2.`;
 
 /** @throws TypeError, RangeError that say what is wrong with a flag */
 export function parseFlags(args: readonly string[]): Command {
-  const { values } = parseArgs({
-    args: [...args],
-    options: {
-      headless: { type: 'boolean' },
-      seconds: { type: 'string' },
-      seed: { type: 'string' },
-      help: { type: 'boolean', short: 'h' },
-    },
-  });
+  const values = valuesOf(args);
   if (values.help) return { run: 'help' };
   if (!values.headless) {
     const stray = values.seconds === undefined ? values.seed && '--seed' : '--seconds';
@@ -45,6 +37,22 @@ export function parseFlags(args: readonly string[]): Command {
       to: 2 ** 32 - 1,
     }),
   };
+}
+
+function valuesOf(args: readonly string[]) {
+  const options = {
+    headless: { type: 'boolean' },
+    seconds: { type: 'string' },
+    seed: { type: 'string' },
+    help: { type: 'boolean', short: 'h' },
+  } as const;
+  try {
+    return parseArgs({ args: [...args], options }).values;
+  } catch (error) {
+    // What Node advises after its first sentence is about words that are no flags: none are taken.
+    const [what] = (error instanceof Error ? error.message : String(error)).split(/[.\n]+(?:\s|$)/);
+    throw new TypeError(`${what}.`);
+  }
 }
 
 function whole(flag: string, text: string, { from, to }: { from: number; to: number }): number {

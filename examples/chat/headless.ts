@@ -122,6 +122,7 @@ function report(
     runTwice: [...server.runs.values()].filter((count) => count > 1).length,
     published: server.published,
     delivered: total(deliveredTo),
+    toldAsGaps: total((one) => toldTo(one, server.runs)),
     duplicatesDropped: total((one) => one.client.metrics().duplicates),
     replayed: total((one) => one.client.metrics().replayed),
     lost: total((one) => lostFor(one, visitors, server.number)) + unrun(visitors, server.runs),
@@ -139,6 +140,15 @@ function report(
 
 function deliveredTo(visitor: Visitor): number {
   return [...visitor.tallies.values()].reduce((sum, { delivered }) => sum + delivered, 0);
+}
+
+/** A message that was never run was never published: no gap stands for it. */
+function toldTo({ tallies }: Visitor, runs: ReadonlyMap<string, number>): number {
+  let told = 0;
+  for (const [series, { excused }] of tallies) {
+    for (const number of excused) if (series === FEED || runs.has(`${series}-${number}`)) told++;
+  }
+  return told;
 }
 
 function failures(visitor: Visitor): number {

@@ -15,6 +15,8 @@ export interface Report {
   readonly published: number;
   /** Events, counted at each client. */
   readonly delivered: number;
+  /** Events, counted at each client that got a gap notice in their place. */
+  readonly toldAsGaps: number;
   readonly duplicatesDropped: number;
   readonly replayed: number;
   /** Published or acknowledged, not delivered, and no gap notice covers it. */
@@ -64,6 +66,7 @@ export function table(report: Report): string {
     ['  unsettled', report.unsettled],
     ['events published', report.published],
     ['  delivered', report.delivered, `to ${report.clients} clients`],
+    ['  told as gaps', report.toldAsGaps, accounted(report)],
     ['  replayed', report.replayed],
     ['  duplicates dropped', report.duplicatesDropped],
     ['  lost', report.lost],
@@ -79,6 +82,11 @@ export function table(report: Report): string {
       `${name.padEnd(24)}${String(value).padStart(8)}   ${note}`.trimEnd(),
     )
     .join('\n');
+}
+
+/** Every event has to come to every client, as itself or as part of a gap. */
+function accounted({ published, clients, delivered, toldAsGaps }: Report): string {
+  return `with the delivered ${delivered + toldAsGaps} of ${published} × ${clients} = ${published * clients}`;
 }
 
 function sum(counts: Readonly<Record<string, number>>): number {

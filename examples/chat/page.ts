@@ -165,8 +165,12 @@ function reasonOf(error: unknown): string {
 }
 
 function draw(now: number): void {
-  drawStatus(client.state, readings.note);
-  drawCounts(tally, { ...client.metrics(), ...readings, since: home.number });
+  const { state } = client;
+  // The echoes are the page's own; nobody who looks at it has asked them.
+  const queued = client.pending().filter(({ type }) => type !== 'echo:ask').length;
+  drawStatus(state, { queued, note: readings.note });
+  const wasIn = state.lastConnected !== null;
+  drawCounts(tally, { ...client.metrics(), ...readings, wasIn, since: home.number });
   harms.draw(now);
   figure.draw(now);
   requestAnimationFrame(draw);

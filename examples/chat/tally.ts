@@ -7,7 +7,7 @@ export class Tally {
   /** Passed over, and not arrived since. */
   readonly missing = new Set<number>();
   /** Missing as well, but a gap notice said so. */
-  readonly #excused = new Set<number>();
+  readonly excused = new Set<number>();
   #next: number;
 
   /** @param first the number that must come first */
@@ -20,10 +20,6 @@ export class Tally {
     return this.#next - 1;
   }
 
-  get excused(): number {
-    return this.#excused.size;
-  }
-
   take(number: number): void {
     this.delivered++;
     if (number >= this.#next) {
@@ -31,12 +27,12 @@ export class Tally {
       this.#next = number + 1;
     } else if (this.missing.delete(number)) this.outOfOrder++;
     // What the fetched state contains may still arrive: once.
-    else if (!this.#excused.delete(number)) this.doubled++;
+    else if (!this.excused.delete(number)) this.doubled++;
   }
 
   /** A gap notice came, and the state that was fetched holds everything up to `last`. */
   excuse(last: number): void {
-    for (let hole = this.#next; hole <= last; hole++) this.#excused.add(hole);
+    for (let hole = this.#next; hole <= last; hole++) this.excused.add(hole);
     this.#next = Math.max(this.#next, last + 1);
   }
 }

@@ -5,7 +5,8 @@ import { chat } from './contract.ts';
 const client = createClient({
   contract: chat,
   transport: webSocket(process.env.URL ?? 'ws://127.0.0.1:8080/realtime'),
-  auth: ({ reason }) => ({ token: reason === 'expired' ? 'ada, again' : 'ada' }),
+  // Yours: a token of the same user, a fresh one when the last has expired.
+  auth: ({ reason }) => ({ token: `ada.${reason === 'expired' ? Date.now() : 'first'}` }),
   onGap: async ({ room, reason }) => {
     // The room's history is gone: fetch its state here. Return the eventId it is current to.
     console.log(`fetching the state of ${room}: ${reason}`);

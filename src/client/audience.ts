@@ -3,6 +3,7 @@ import { Emitter } from '../lib/emitter.js';
 import { type Contract, entryOf, validate } from '../protocol/contract.js';
 import { HoldfastError } from '../protocol/errors.js';
 import type { Event } from '../protocol/frame.js';
+import { checkNumber } from './options.js';
 import { Stream } from './stream.js';
 
 /** What a listener hears beside the payload. */
@@ -44,6 +45,7 @@ export class Channel {
   }
 
   stream<P>(type: string, { signal, bufferSize = 1_000 }: StreamOptions): Stream<Delivered<P>> {
+    checkNumber('bufferSize', bufferSize, 1);
     const end = () => void stream.return();
     const stream = new Stream<Delivered<P>>(bufferSize, () => {
       this.#streams = this.#streams.filter((other) => other.stream !== stream);
@@ -124,16 +126,16 @@ export class Audience {
       had(event);
       if (isHeard) return;
     }
-    this.#reportUnheard(type);
+    this.#reportUnheard(type, room);
   }
 
-  #reportUnheard(type: string): void {
+  #reportUnheard(type: string, room: string | undefined): void {
     if (this.#unheard.has(type)) return;
     this.#unheard.add(type);
     this.#report(
       new HoldfastError(
         'UNKNOWN_TYPE',
-        `Nobody listens to "${type}". Its events count as delivered.`,
+        `Nobody listens to "${type}"${room === undefined ? '' : ` (room "${room}")`}: its events count as delivered. Listen with client.on or room.on.`,
       ),
     );
   }

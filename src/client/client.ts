@@ -141,8 +141,9 @@ export class Client<C extends Contract = AnyContract> extends Listening<C> {
   }
 
   /**
-   * Hears what goes wrong outside any promise: listeners that throw, gaps, refused rooms. Without a
-   * listener here it is written to the console.
+   * Hears what goes wrong outside any promise: listeners that throw, gaps without `onGap`, rooms that
+   * are refused after they were joined. Without a listener here it is written to the console. What a
+   * promise rejects with is told there alone, and to nobody where nobody awaits it.
    */
   onError(listener: (error: HoldfastError) => unknown): () => void {
     return this.#errors.on(ERROR, listener);
@@ -191,12 +192,12 @@ export class Client<C extends Contract = AnyContract> extends Listening<C> {
    * @throws HoldfastError `INVALID_PAYLOAD` for a name that is empty or the server's.
    */
   room(name: string): Room<C> {
-    if (name !== '' && !isReservedRoom(name)) {
+    if (typeof name === 'string' && name !== '' && !isReservedRoom(name)) {
       return new Room(name, this.#audience.room(name), this, this.#driver);
     }
     throw new HoldfastError(
       'INVALID_PAYLOAD',
-      `"${name}" cannot be a room: names that start with "@" are the server's. What is published to the user alone arrives at client.on.`,
+      `"${name}" cannot be a room. A name is text, not empty, and does not start with "@": those are the server's, and what is published to the user alone arrives at client.on.`,
     );
   }
 

@@ -215,9 +215,13 @@ export class Driver {
       });
       this.#links.set(link, opened);
     } catch (cause) {
-      const fault = new HoldfastError('CONNECTION_FAILED', 'The transport could not dial.', {
-        cause,
-      });
+      const fault = new HoldfastError(
+        'CONNECTION_FAILED',
+        'The transport could not dial: check its URL. The cause says more.',
+        {
+          cause,
+        },
+      );
       this.dispatch({ fact: 'lost', link, fault });
     }
   }

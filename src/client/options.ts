@@ -52,7 +52,7 @@ export interface ReconnectOptions {
    * No wait is longer, but for a number as `jitter`. @default 8_000: with the other two from the storm
    * simulation (`npm run bench -- --only storm`), where 10,000 clients that lost a server return gently
    * (under 3,000 attempts in the worst second, 4.3 each) and one alone is back soon: 0.6 s after an
-   * outage of 2 s, 1.8 s after one of 5 s, 2.4 s after one of 12 s, in the median
+   * outage of 2 s, 1.8 s after one of 5 s, 2.4 s after one of 12 s, in the median; at worst 8 s
    */
   maxDelay: number;
   /** Growth of the ceiling. @default 2.85: see maxDelay */
@@ -152,6 +152,7 @@ export interface CheckedOptions {
  * @throws HoldfastError `INVALID_PAYLOAD` that names the option, what it is and what it may be.
  */
 export function checkOptions<C extends Contract>(options: ClientOptions<C>): CheckedOptions {
+  checkKeys('', options, known);
   if (typeof options.transport?.dial !== 'function') {
     throw bad('transport', options.transport, 'a transport, such as webSocket(url)');
   }
@@ -165,17 +166,13 @@ export function checkOptions<C extends Contract>(options: ClientOptions<C>): Che
     pauseAfter: options.pauseWhenHidden ? options.pauseWhenHidden.afterMs : null,
   };
   const { jitter } = checked.reconnect;
-  if (jitter !== 'full' && jitter !== 'none') checkNumber('reconnect.jitter', jitter, 0);
-  if (!['reject', 'drop-oldest', 'drop-newest'].includes(checked.outbox.overflow)) {
-    throw bad(
-      'outbox.overflow',
-      checked.outbox.overflow,
-      '"reject", "drop-oldest" or "drop-newest"',
-    );
-  }
+  if (typeof jitter === 'number') checkNumber('reconnect.jitter', jitter, 0);
+  else checkChoice('reconnect.jitter', jitter, ['full', 'none', 'a number']);
+  checkChoice('outbox.overflow', checked.outbox.overflow, ['reject', 'drop-oldest', 'drop-newest']);
   checkNumber('authTimeout', checked.authTimeout, 1);
   if (checked.pauseAfter !== null) checkNumber('pauseWhenHidden.afterMs', checked.pauseAfter, 0);
   for (const group of ['reconnect', 'heartbeat', 'outbox', 'inbox', 'limits'] as const) {
+    checkKeys(`${group}.`, checked[group] ?? {}, Object.keys(defaults[group]));
     for (const [name, value] of Object.entries(checked[group] ?? {})) {
       if (name === 'jitter' || name === 'overflow' || name === 'failFast') continue;
       checkNumber(`${group}.${name}`, value, name === 'maxAttempts' || name === 'ttl' ? 0 : 1);
@@ -189,10 +186,39 @@ function merged<T extends object>(group: T, given: Partial<T> | undefined): T {
   return given === undefined ? group : { ...group, ...given };
 }
 
-function checkNumber(name: string, value: unknown, least: number): void {
+/** @throws HoldfastError `INVALID_PAYLOAD`; NaN is no number here, since no deadline follows from it. */
+export function checkNumber(name: string, value: unknown, least: number): void {
   if (typeof value === 'number' && value >= least) return;
   throw bad(name, value, `a number from ${least} on`);
 }
+
+/** @throws HoldfastError `INVALID_PAYLOAD` */
+export function checkChoice(name: string, value: unknown, choices: readonly string[]): void {
+  if (choices.some((choice) => choice === value)) return;
+  throw bad(name, value, `one of ${choices.join(', ')}`);
+}
+
+/** A misspelt option would be one that is silently not there. */
+function checkKeys(group: string, given: object, names: readonly string[]): void {
+  for (const name of Object.keys(given)) {
+    if (names.includes(name)) continue;
+    throw new HoldfastError(
+      'INVALID_PAYLOAD',
+      `There is no option ${group}${name}. There are: ${names.join(', ')}.`,
+    );
+  }
+}
+
+const known = [
+  ...Object.keys(defaults),
+  'transport',
+  'contract',
+  'auth',
+  'shouldReconnect',
+  'onGap',
+  'pauseWhenHidden',
+  'environment',
+];
 
 function bad(name: string, value: unknown, wanted: string): HoldfastError {
   const shown = typeof value === 'object' ? typeof value : String(value);

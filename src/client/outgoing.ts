@@ -7,7 +7,7 @@ import { HoldfastError } from '../protocol/errors.js';
 import { isReservedType, type Message, type Request } from '../protocol/frame.js';
 import type { Driver } from './driver.js';
 import type { Environment } from './environment.js';
-import { REQUEST_TIMEOUT } from './options.js';
+import { checkChoice, checkNumber, REQUEST_TIMEOUT } from './options.js';
 import type { Transport } from './transport.js';
 
 export interface RequestOptions {
@@ -51,8 +51,13 @@ export class Outgoing {
 
   /** Rejects, never throws. What the payload becomes after this call does not matter: it is encoded. */
   async request(type: string, payload: unknown, options: RequestOptions): Promise<unknown> {
-    const { contract, driver, environment, ttl } = this.#parts;
+    const { contract, driver, environment } = this.#parts;
     const { room, signal, requestId = environment.id() } = options;
+    const { timeout = REQUEST_TIMEOUT, delivery = 'exactly-once' } = options;
+    const ttl = options.ttl ?? this.#parts.ttl;
+    checkNumber('timeout', timeout, 1);
+    checkNumber('ttl', ttl, 0);
+    checkChoice('delivery', delivery, ['exactly-once', 'at-least-once', 'at-most-once']);
     if (signal?.aborted) throw aborted(`The request "${type}"`, signal);
     if (driver.response(requestId) !== undefined) throw repeated(requestId);
     const schemas = entryOf(contract.requests, type);
@@ -66,9 +71,9 @@ export class Outgoing {
       room,
       wire,
       bytes: byteLength(wire),
-      delivery: options.delivery ?? 'exactly-once',
-      timeout: options.timeout ?? REQUEST_TIMEOUT,
-      ttl: options.ttl ?? ttl,
+      delivery,
+      timeout,
+      ttl,
       coalesceKey: options.coalesceKey,
     });
     onAbort(signal, response, () => driver.dispatch({ fact: 'aborted', requestId }));
@@ -79,6 +84,7 @@ export class Outgoing {
   send(type: string, payload: unknown, options: SendOptions, status: Status): void {
     const { contract, driver, environment } = this.#parts;
     const { room, whileOffline = 'queue' } = options;
+    checkChoice('whileOffline', whileOffline, ['queue', 'drop', 'reject']);
     if (status === 'closed') throw unsent(type, status, 'closed');
     if (status !== 'connected' && whileOffline === 'reject') throw unsent(type, status, 'offline');
     if (status !== 'connected' && whileOffline === 'drop') return;

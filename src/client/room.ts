@@ -8,6 +8,7 @@ import type {
   RequestType,
   ResponseData,
 } from '../protocol/contract.js';
+import { HoldfastError } from '../protocol/errors.js';
 import type { Channel } from './audience.js';
 import { type Driver, settled } from './driver.js';
 import { Listening } from './listening.js';
@@ -21,6 +22,12 @@ export interface Speaker<C extends Contract> {
     options: RequestOptions,
   ): Promise<ResponseData<C, T>>;
   send<T extends MessageType<C>>(type: T, payload: MessageInput<C, T>, options: SendOptions): void;
+}
+
+export interface JoinOptions {
+  /** The last eventId the application has; null and undefined: where this client stood, or now. */
+  since?: string | null | undefined;
+  signal?: AbortSignal;
 }
 
 export class Room<C extends Contract> extends Listening<C> {
@@ -47,10 +54,15 @@ export class Room<C extends Contract> extends Listening<C> {
    * stood, or now.
    * @throws HoldfastError (as a rejection) where the server refuses; such a join does not count.
    */
-  join({ since, signal }: { since?: string; signal?: AbortSignal } = {}): Promise<void> {
+  join({ since, signal }: JoinOptions = {}): Promise<void> {
     const what = `Joining "${this.name}"`;
-    if (signal?.aborted) return Promise.reject(aborted(what, signal));
-    const { call, joined } = this.#driver.join(this.name, since);
+    if (signal?.aborted) return settled(Promise.reject(aborted(what, signal)));
+    // What a storage returns for "nothing" is nothing.
+    const from = since ?? undefined;
+    if (from !== undefined && (typeof from !== 'string' || from === '')) {
+      return settled(Promise.reject(badSince(from)));
+    }
+    const { call, joined } = this.#driver.join(this.name, from);
     onAbort(signal, joined, (by) => this.#driver.abortJoin(this.name, call, aborted(what, by)));
     return settled(joined);
   }
@@ -77,4 +89,11 @@ export class Room<C extends Contract> extends Listening<C> {
   ): void {
     this.#speaker.send(type, payload, { ...options, room: this.name });
   }
+}
+
+function badSince(since: unknown): HoldfastError {
+  return new HoldfastError(
+    'INVALID_PAYLOAD',
+    `The option since is ${typeof since === 'string' ? 'empty' : typeof since}. It must be an eventId, or left out.`,
+  );
 }

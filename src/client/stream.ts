@@ -78,7 +78,7 @@ export class Stream<T> implements AsyncIterableIterator<T> {
 
 function overflow(size: number): HoldfastError {
   return new HoldfastError(
-    'RATE_LIMITED',
-    `${size} events wait for this iterator. Take them faster, or pass a larger bufferSize to events().`,
+    'LISTENER_FAILED',
+    `${size} events wait for this iterator, as many as it may hold. Take them faster, or pass a larger bufferSize to events().`,
   );
 }

@@ -143,7 +143,7 @@ export function validate(schema: StandardSchema, value: unknown, what: string): 
   const [first] = issues;
   throw new HoldfastError(
     'INVALID_PAYLOAD',
-    `The payload of ${what} does not fit its contract at "${first?.path ?? ''}": ${first?.message ?? 'invalid'}`,
+    `The payload of ${what} does not fit its contract${first?.path ? ` at "${first.path}"` : ''}: ${first?.message ?? 'invalid'}`,
     { details: { issues } },
   );
 }

@@ -34,6 +34,7 @@ const codes = {
   PROTOCOL_ERROR: ['protocol', true],
   NOT_SENT: ['delivery', false],
   OUTCOME_UNKNOWN: ['delivery', false],
+  LISTENER_FAILED: ['application', false],
 } as const satisfies Record<string, readonly [ErrorCategory, boolean]>;
 
 /** What a `HoldfastError` may be told beside its code and message. */
@@ -76,7 +77,7 @@ export class HoldfastError extends Error {
   /** An error as it came over the wire. */
   static from(body: ErrorBody): HoldfastError {
     const { code, message, retryable, retryAfter, details } = body;
-    return new HoldfastError(code, message, { retryable, retryAfter, details });
+    return new this(code, message, { retryable, retryAfter, details });
   }
 }
 
@@ -102,7 +103,7 @@ const closeCodes: Readonly<Record<number, ErrorCode>> = {
 
 /** The error a close code stands for. 1000 and 1001 that we did not ask for are lost connections too. */
 export function closeFault(closeCode: number, reason: string): HoldfastError {
-  const said = reason === '' ? '' : `: ${reason}`;
+  const said = reason === '' ? '.' : `: ${reason}`;
   return new HoldfastError(
     closeCodes[closeCode] ?? 'CONNECTION_FAILED',
     `The connection was closed with ${closeCode}${said}`,

@@ -21,6 +21,8 @@ export interface Attachment extends WebSocketOptions {
 /** The subprotocol: one JSON frame in one text message. */
 const SUBPROTOCOL = 'holdfast.1';
 
+const NOT_FOUND = 'HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 0\r\n\r\n';
+
 /** Serves until the returned detach is called, which ends what it served. */
 export function attachWebSocket(server: Server | SecureServer, attachment: Attachment): () => void {
   const { path = '/realtime', maxMessageSize } = attachment;
@@ -33,7 +35,11 @@ export function attachWebSocket(server: Server | SecureServer, attachment: Attac
   });
   const texts = new SharedTexts();
   const upgrade = (request: IncomingMessage, socket: Duplex, head: Buffer) => {
-    if (pathOf(request) !== path) return;
+    if (pathOf(request) !== path) {
+      // Nobody else would answer it, and the client would wait for its timeout.
+      if (server.listenerCount('upgrade') === 1) socket.end(NOT_FOUND);
+      return;
+    }
     // The upgrade is accepted before anything is refused: browsers hide a refused handshake's status.
     sockets.handleUpgrade(request, socket, head, (webSocket) => {
       // An error is followed by a close, and the close is what counts.

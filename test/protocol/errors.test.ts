@@ -135,7 +135,7 @@ describe('a close code', () => {
   });
 
   test('is named in the message, with the reason the peer gave', () => {
-    expect(closeFault(1006, '').message).toBe('The connection was closed with 1006');
+    expect(closeFault(1006, '').message).toBe('The connection was closed with 1006.');
     expect(closeFault(4403, 'banned').message).toBe('The connection was closed with 4403: banned');
   });
 

@@ -180,7 +180,7 @@ describe('construction', () => {
     ['reconnect.maxAttempts', { reconnect: { maxAttempts: -1 } }, /is -1/],
     ['reconnect.jitter', { reconnect: { jitter: 'some' } }, /is some/],
     ['heartbeat.interval', { heartbeat: { interval: '25s' } }, /is 25s/],
-    ['outbox.overflow', { outbox: { overflow: 'drop' } }, /"drop-oldest"/],
+    ['outbox.overflow', { outbox: { overflow: 'drop' } }, /drop-oldest/],
     ['outbox.maxMessages', { outbox: { maxMessages: 0 } }, /is 0/],
     ['inbox.maxHeld', { inbox: { maxHeld: null } }, /inbox\.maxHeld/],
     ['limits.maxMessageSize', { limits: { maxMessageSize: -5 } }, /is -5/],

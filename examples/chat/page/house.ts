@@ -41,7 +41,7 @@ async function ask<T>(
       : { body: JSON.stringify(body), headers: { 'Content-Type': 'application/json' } }),
   });
   if (response.status === 403) {
-    throw new HoldfastError('UNAUTHORIZED', 'The server has signed you out.');
+    throw new HoldfastError('UNAUTHORIZED', 'The server refuses the token. Sign in again.');
   }
   if (!response.ok) throw new Error(`${path} answered ${response.status}.`);
   return (await response.json()) as T;

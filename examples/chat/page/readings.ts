@@ -4,16 +4,24 @@ import type { Tally } from '../tally.ts';
 import { byId, show } from './elements.ts';
 import { type Tone, words } from './words.ts';
 
-/** @param note what to say of a connection that is well */
-export function drawStatus(state: ConnectionState, note: string): void {
+export interface StatusOptions {
+  /** What to say of a connection that is well. */
+  readonly note: string;
+  /** Messages without an answer. */
+  readonly queued: number;
+}
+
+export function drawStatus(state: ConnectionState, { note, queued }: StatusOptions): void {
   const { tone, title, detail, action } = words(state, Date.now());
   byId('status-card', HTMLElement).dataset.tone = tone;
   show(byId('status', HTMLElement), title);
   show(byId('status-detail', HTMLElement), tone === 'ok' && note !== '' ? note : detail);
   byId('retry', HTMLButtonElement).hidden = action !== 'retry';
-  byId('sign-in', HTMLButtonElement).hidden = action !== 'sign-in';
+  const signIn = byId('sign-in', HTMLButtonElement);
+  signIn.hidden = action !== 'sign-in';
+  show(signIn, state.lastConnected === null ? 'Sign in' : 'Sign in again');
   show(byId('synced', HTMLElement), state.synced ? 'yes' : 'no');
-  show(byId('queued', HTMLElement), String(state.queued));
+  show(byId('queued', HTMLElement), String(queued));
   show(byId('latency', HTMLElement), state.latency === null ? '–' : milliseconds(state.latency));
   show(byId('attempts', HTMLElement), String(state.reconnectAttempts));
 }
@@ -22,6 +30,8 @@ export interface Counts {
   /** The feed's number when the page opened, and now. */
   readonly since: number;
   readonly published: number;
+  /** Whether there has been a connection. */
+  readonly wasIn: boolean;
   readonly gaps: number;
   readonly replayed: number;
   readonly reconnects: number;
@@ -38,7 +48,7 @@ export function drawCounts(tally: Tally, counts: Counts): void {
   count('replayed', counts.replayed, 'behind');
   count('gaps', counts.gaps, 'wait');
   count('reconnects', counts.reconnects);
-  const { tone, text } = verdict(tally, behind);
+  const { tone, text } = verdict(tally, { behind, wasIn: counts.wasIn });
   const shown = byId('verdict', HTMLElement);
   shown.dataset.tone = tone;
   show(shown, text);
@@ -47,11 +57,15 @@ export function drawCounts(tally: Tally, counts: Counts): void {
 /** Events that may be under way without anybody being behind. */
 const UNDER_WAY = 12;
 
-function verdict(tally: Tally, behind: number): { tone: Tone; text: string } {
+function verdict(
+  tally: Tally,
+  { behind, wasIn }: { behind: number; wasIn: boolean },
+): { tone: Tone; text: string } {
   const wrong = tally.missing.size + tally.doubled + tally.outOfOrder;
   if (wrong > 0) return { tone: 'off', text: `${wrong} wrong` };
+  if (!wasIn) return { tone: 'wait', text: 'Not connected yet' };
   if (behind > UNDER_WAY) return { tone: 'wait', text: `${behind} to catch up` };
-  if (tally.excused > 0) return { tone: 'wait', text: `${tally.excused} gone, as told` };
+  if (tally.excused.size > 0) return { tone: 'wait', text: `${tally.excused.size} gone, as told` };
   return { tone: 'ok', text: 'All there, in order' };
 }
 
@@ -64,5 +78,6 @@ function count(id: string, value: number, tone?: Tone): void {
 }
 
 function milliseconds(ms: number): string {
+  if (ms >= 1_000) return `${(ms / 1_000).toFixed(1)} s`;
   return ms < 10 ? `${ms.toFixed(1)} ms` : `${Math.round(ms)} ms`;
 }

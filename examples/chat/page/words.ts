@@ -54,10 +54,12 @@ function reconnecting(
   return { tone: 'wait', title: 'Connection lost', detail, why, action: 'retry' };
 }
 
-function closed({ error }: ConnectionState, why: string): Words {
-  return error?.category === 'authentication'
-    ? { tone: 'off', title: 'Signed out', detail: why, why, action: 'sign-in' }
-    : { tone: 'off', title: 'Closed', detail: why, why, action: 'retry' };
+function closed({ error, lastConnected }: ConnectionState, why: string): Words {
+  if (error?.category !== 'authentication')
+    return { tone: 'off', title: 'Closed', detail: why, why, action: 'retry' };
+  // Who was never in has not been signed out.
+  const title = lastConnected === null ? 'Not signed in' : 'Signed out';
+  return { tone: 'off', title, detail: why, why, action: 'sign-in' };
 }
 
 /** What happened; what to do about it comes after, and is for whoever runs the server. */
