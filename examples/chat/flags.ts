@@ -51,7 +51,7 @@ function valuesOf(args: readonly string[]) {
   } catch (error) {
     // What Node advises after its first sentence is about words that are no flags: none are taken.
     const [what] = (error instanceof Error ? error.message : String(error)).split(/[.\n]+(?:\s|$)/);
-    throw new TypeError(`${what}.`);
+    throw new TypeError(`${what}.`, { cause: error });
   }
 }
 

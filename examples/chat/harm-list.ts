@@ -48,7 +48,7 @@ const kinds = {
   },
   delay: {
     label: 'Half a second late',
-    about: '500 ms each way: answers take a second. The heartbeat may notice.',
+    about: 'Answers take a second. The heartbeat may notice.',
     lasts: 8_000,
     group: 'delay',
   },

@@ -81,7 +81,14 @@ setInterval(echo, ECHO_PACE);
 requestAnimationFrame(draw);
 
 void client.connect();
-void client.room(LOBBY).join({ since: home.eventId });
+enterRoom();
+
+/** From where the history ends. Again after a sign-in, where it was refused with the connection. */
+function enterRoom(): void {
+  const room = client.room(LOBBY);
+  if (room.state === 'joining' || room.state === 'joined') return;
+  void room.join({ since: home.eventId });
+}
 
 async function signIn(wish: { signIn?: boolean }, signal?: AbortSignal): Promise<void> {
   const issued = await fetchToken(token === undefined ? wish : { ...wish, old: token }, signal);
@@ -93,6 +100,7 @@ async function signInAgain(): Promise<void> {
   log.add('You: sign in again.');
   await signIn({ signIn: true });
   void client.connect();
+  enterRoom();
 }
 
 interface Outage {

@@ -130,7 +130,8 @@ export class Audience {
   }
 
   #reportUnheard(type: string, room: string | undefined): void {
-    if (this.#unheard.has(type)) return;
+    // A server that never runs out of types must not fill the memory.
+    if (this.#unheard.has(type) || this.#unheard.size >= 100) return;
     this.#unheard.add(type);
     this.#report(
       new HoldfastError(

@@ -1,8 +1,10 @@
 /** The public client: what an application holds in its hands. */
 import { Emitter } from '../lib/emitter.js';
 import { shielded } from '../lib/shield.js';
+import type { Judge } from '../machine/retry.js';
 import { Session } from '../machine/session.js';
 import type { ConnectionState } from '../machine/status.js';
+import { LONGEST_PAUSE } from '../machine/step.js';
 import type {
   AnyContract,
   Contract,
@@ -19,7 +21,7 @@ import { Driver, settled } from './driver.js';
 import { type Environment, platformEnvironment } from './environment.js';
 import { Listening } from './listening.js';
 import type { Metrics } from './metrics.js';
-import { type ClientOptions, checkOptions } from './options.js';
+import { type ClientOptions, checkNumber, checkOptions } from './options.js';
 import { aborted, Outgoing, onAbort, type RequestOptions, type SendOptions } from './outgoing.js';
 import { Room } from './room.js';
 import { redacted, type TraceEntry } from './trace.js';
@@ -50,7 +52,6 @@ export function createClient<C extends Contract = AnyContract>(
 }
 
 export class Client<C extends Contract = AnyContract> extends Listening<C> {
-  protected readonly channel: Channel;
   readonly #environment: Environment;
   readonly #session: Session;
   readonly #driver: Driver;
@@ -69,10 +70,9 @@ export class Client<C extends Contract = AnyContract> extends Listening<C> {
     const environment = { ...platformEnvironment, ...options.environment };
     this.#environment = environment;
     this.#audience = new Audience(contract, report);
-    this.channel = this.#audience.everywhere;
     this.#states = new Emitter(report);
     this.#traces = new Emitter(report);
-    this.#errors = new Emitter((thrown) => environment.report(thrown));
+    this.#errors = new Emitter((thrown) => lastResort(environment, thrown));
     this.#session = new Session({
       ...checked,
       clientId: () => environment.id(),
@@ -93,6 +93,10 @@ export class Client<C extends Contract = AnyContract> extends Listening<C> {
     });
     const { driver, ttl } = { driver: this.#driver, ttl: checked.outbox.ttl };
     this.#outgoing = new Outgoing({ contract, transport, environment, driver, ttl });
+  }
+
+  protected get channel(): Channel {
+    return this.#audience.everywhere;
   }
 
   /** The state of this moment: frozen, and the same object until something in it changes. */
@@ -193,7 +197,7 @@ export class Client<C extends Contract = AnyContract> extends Listening<C> {
    */
   room(name: string): Room<C> {
     if (typeof name === 'string' && name !== '' && !isReservedRoom(name)) {
-      return new Room(name, this.#audience.room(name), this, this.#driver);
+      return new Room(name, () => this.#audience.room(name), this, this.#driver);
     }
     throw new HoldfastError(
       'INVALID_PAYLOAD',
@@ -228,18 +232,32 @@ export class Client<C extends Contract = AnyContract> extends Listening<C> {
       thrown instanceof HoldfastError
         ? thrown
         : new HoldfastError('LISTENER_FAILED', 'A listener threw.', { cause: thrown });
-    if (!this.#errors.emit(ERROR, error)) this.#environment.report(error);
+    if (!this.#errors.emit(ERROR, error)) lastResort(this.#environment, error);
   }
 }
 
-/** The application's own word on a fault; one that throws has said nothing. */
+/** A `report` that throws must not stop the client. */
+function lastResort(environment: Environment, error: unknown): void {
+  try {
+    environment.report(error);
+  } catch {
+    // There is nobody left to tell.
+  }
+}
+
+/** The application's own word on a fault; one that throws, or says what it may not, has said nothing. */
 function judge<C extends Contract>(
   { shouldReconnect }: ClientOptions<C>,
   report: (thrown: unknown) => void,
-): (error: HoldfastError) => boolean | { delay: number } | undefined {
+): Judge {
   return (error) => {
     try {
-      return shouldReconnect?.(error);
+      const word: unknown = shouldReconnect?.(error);
+      if (word === undefined || typeof word === 'boolean') return word;
+      const delay =
+        typeof word === 'object' && word !== null && 'delay' in word ? word.delay : null;
+      checkNumber('delay of shouldReconnect', delay, 0);
+      return { delay: Math.min(Number(delay), LONGEST_PAUSE) };
     } catch (thrown) {
       report(thrown);
       return undefined;

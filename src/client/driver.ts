@@ -40,6 +40,8 @@ export class Driver {
   #stopLifecycle: (() => void) | null = null;
   readonly #orders: Order[] = [];
   #running = false;
+  #isStepping = false;
+  readonly #later: Fact[] = [];
   #calls = 0;
   /** The time of this tick: one clock read for all that happens in it. */
   #now: number | null = null;
@@ -121,20 +123,33 @@ export class Driver {
 
   #step(fact: Fact): void {
     const { session, environment } = this.#parts;
+    // `shouldReconnect` is asked in the middle of a step: what it calls comes after it.
+    if (this.#isStepping) {
+      this.#later.push(fact);
+      return;
+    }
     const before = this.#orders.length;
     this.#now ??= environment.clock.now();
+    this.#isStepping = true;
     session.step(fact, this.#now, environment.random(), this.#orders);
+    this.#isStepping = false;
     this.trace?.({ at: this.#now, fact, orders: this.#orders.slice(before) });
+    const next = this.#later.shift();
+    if (next !== undefined) this.#step(next);
   }
 
   /** What a listener asks for meanwhile is appended, and carried out after what came before it. */
   #run(): void {
     if (this.#running) return;
     const orders = this.#orders;
+    const { session } = this.#parts;
     this.#running = true;
     for (let index = 0; index < orders.length; index++) {
       const order = orders[index];
-      if (order !== undefined) this.#carryOut(order);
+      if (order === undefined) continue;
+      // What a listener has left or closed since is not heard any more.
+      const isStale = index > 0 && order.order === 'deliver' && !session.hears(order.event.room);
+      if (!isStale) this.#carryOut(order);
     }
     // One by one: `length = 0` would give the array's memory back, and every event would ask for it anew.
     while (orders.length > 0) orders.pop();
@@ -214,13 +229,12 @@ export class Driver {
         },
       });
       this.#links.set(link, opened);
-    } catch (cause) {
+    } catch (thrown) {
+      // Not as the cause: what platforms throw here quotes the URL, and with it whatever its query holds.
+      const kind = thrown instanceof Error ? thrown.name : typeof thrown;
       const fault = new HoldfastError(
         'CONNECTION_FAILED',
-        'The transport could not dial: check its URL. The cause says more.',
-        {
-          cause,
-        },
+        `The transport could not dial (${kind}). Check its URL.`,
       );
       this.dispatch({ fact: 'lost', link, fault });
     }

@@ -3,8 +3,8 @@ import type { Contract, EventPayload, EventType } from '../protocol/contract.js'
 import type { Channel, Delivered, Listener, StreamOptions } from './audience.js';
 
 export abstract class Listening<C extends Contract> {
-  /** Where this one's listeners are kept. */
-  protected abstract readonly channel: Channel;
+  /** Where this one's listeners are kept; made when it is first needed. */
+  protected abstract get channel(): Channel;
 
   /** Hears events of one type. Returns its removal, harmless twice. */
   on<T extends EventType<C>>(type: T, listener: Listener<EventPayload<C, T>>): () => void {

@@ -32,16 +32,20 @@ export interface JoinOptions {
 
 export class Room<C extends Contract> extends Listening<C> {
   readonly name: string;
-  protected readonly channel: Channel;
+  readonly #channel: () => Channel;
   readonly #speaker: Speaker<C>;
   readonly #driver: Driver;
 
-  constructor(name: string, channel: Channel, speaker: Speaker<C>, driver: Driver) {
+  constructor(name: string, channel: () => Channel, speaker: Speaker<C>, driver: Driver) {
     super();
     this.name = name;
-    this.channel = channel;
+    this.#channel = channel;
     this.#speaker = speaker;
     this.#driver = driver;
+  }
+
+  protected get channel(): Channel {
+    return this.#channel();
   }
 
   get state(): RoomState {

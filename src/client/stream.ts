@@ -15,7 +15,8 @@ export class Stream<T> implements AsyncIterableIterator<T> {
   readonly #onEnd: () => void;
   readonly #items = new Queue<Item<T>>();
   #current: Item<T> | null = null;
-  #waiting: Deferred<IteratorResult<T>> | null = null;
+  /** Calls of `next` that came before their event. */
+  readonly #waiting = new Queue<Deferred<IteratorResult<T>>>();
   #ended = false;
   #error: HoldfastError | null = null;
 
@@ -26,40 +27,39 @@ export class Stream<T> implements AsyncIterableIterator<T> {
   }
 
   push(value: T, had: () => void): void {
-    const item = { value, had };
+    const waiting = this.#ended ? undefined : this.#waiting.shift();
     if (this.#ended) had();
-    else if (this.#waiting !== null) {
-      const waiting = this.#waiting;
-      this.#waiting = null;
-      this.#current = item;
-      waiting.resolve({ value, done: false });
-    } else if (this.#items.length < this.#size) this.#items.push(item);
+    else if (waiting !== undefined) waiting.resolve(this.#take({ value, had }));
+    else if (this.#items.length < this.#size) this.#items.push({ value, had });
     else {
       this.#error = overflow(this.#size);
       had();
+      // What it holds may still be taken; the cursor does not wait for that.
+      const held = this.#items.toArray();
       this.#end();
+      for (const { value: one } of held) this.#items.push({ value: one, had: () => {} });
     }
   }
 
   async next(): Promise<IteratorResult<T>> {
+    const item = this.#items.shift();
+    if (item !== undefined) return this.#take(item);
     this.#current?.had();
-    this.#current = this.#items.shift() ?? null;
-    if (this.#current !== null) return { value: this.#current.value, done: false };
+    this.#current = null;
     if (this.#error !== null) {
       const error = this.#error;
       this.#error = null;
       throw error;
     }
     if (this.#ended) return { value: undefined, done: true };
-    this.#waiting ??= deferred();
-    return this.#waiting.promise;
+    const waiting = deferred<IteratorResult<T>>();
+    this.#waiting.push(waiting);
+    return waiting.promise;
   }
 
   async return(): Promise<IteratorResult<T>> {
-    this.#current?.had();
-    this.#current = null;
-    for (let item = this.#items.shift(); item !== undefined; item = this.#items.shift()) item.had();
     this.#end();
+    this.#items.clear();
     return { value: undefined, done: true };
   }
 
@@ -67,12 +67,24 @@ export class Stream<T> implements AsyncIterableIterator<T> {
     return this;
   }
 
+  /** Whoever asks for the next one has had the one before. */
+  #take(item: Item<T>): IteratorResult<T> {
+    this.#current?.had();
+    this.#current = item;
+    return { value: item.value, done: false };
+  }
+
+  /** Nobody gets what is left: it counts as had, or the room's cursor would wait for it for ever. */
   #end(): void {
     if (this.#ended) return;
     this.#ended = true;
+    this.#current?.had();
+    this.#current = null;
+    for (let item = this.#items.shift(); item !== undefined; item = this.#items.shift()) item.had();
+    for (let one = this.#waiting.shift(); one !== undefined; one = this.#waiting.shift()) {
+      one.resolve({ value: undefined, done: true });
+    }
     this.#onEnd();
-    this.#waiting?.resolve({ value: undefined, done: true });
-    this.#waiting = null;
   }
 }
 

@@ -16,9 +16,9 @@ export class Emitter<A extends readonly unknown[]> {
     this.#report = report;
   }
 
-  /** Returns its removal, harmless twice. */
-  on(type: string, listener: Listener<A>): () => void {
-    const call = shielded(listener, this.#report);
+  /** Returns its removal, harmless twice. `run`: what is called in the listener's place. */
+  on(type: string, listener: Listener<A>, run: Listener<A> = listener): () => void {
+    const call = shielded(run, this.#report);
     const guarded: Guarded<A> = (...args) => {
       if (guarded.listener !== null) call(...args);
     };
@@ -28,7 +28,7 @@ export class Emitter<A extends readonly unknown[]> {
   }
 
   once(type: string, listener: Listener<A>): () => void {
-    const off = this.on(type, (...args) => {
+    const off = this.on(type, listener, (...args) => {
       off();
       return listener(...args);
     });

@@ -23,7 +23,7 @@ const BUFFER_RECHECK = 5;
 export class Delivery {
   readonly #outbox: Outbox;
   readonly #inbox: Inbox;
-  readonly #rooms = new Rooms();
+  readonly #rooms: Rooms;
   /** Frames about the link itself; they go before everything else. */
   #control: Outgoing[] = [];
   #recheckAt = NEVER;
@@ -33,6 +33,7 @@ export class Delivery {
   constructor(limits: DeliveryLimits) {
     this.#outbox = new Outbox(limits.outbox, limits.terms);
     this.#inbox = new Inbox(limits.inbox);
+    this.#rooms = new Rooms(limits.terms.maxMessageSize);
   }
 
   get counts(): Inbox['counts'] {
@@ -66,12 +67,21 @@ export class Delivery {
     return this.#outbox.pending();
   }
 
+  /** Whether an event of this room still has anybody to go to. */
+  hears(name: string): boolean {
+    return (this.#rooms.get(name)?.wanted ?? 0) > 0;
+  }
+
   roomState(name: string): RoomState {
     return this.#rooms.state(name);
   }
 
   hello(): RoomWish[] {
     return this.#rooms.hello();
+  }
+
+  shrinkHello(): void {
+    this.#rooms.shrink();
   }
 
   ask(request: Ask, step: Step): void {
@@ -171,7 +181,7 @@ export class Delivery {
   welcomed(session: string | null, terms: OutboxTerms, step: Step): void {
     this.#behind = null;
     this.#control = [];
-    this.#rooms.welcomed();
+    this.#rooms.welcomed(terms.maxMessageSize);
     this.#outbox.resume(session, terms, step.now, step.out);
   }
 

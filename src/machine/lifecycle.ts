@@ -173,7 +173,7 @@ export class Lifecycle {
     this.#terms = { ...defaultTerms, ...welcome.terms };
     this.#phase = { name: 'open', link, next: null };
     const { heartbeat } = this.#options;
-    const pulse = heartbeat === null ? null : (welcome.terms?.heartbeat ?? heartbeat);
+    const pulse = heartbeat === null ? null : atLeast(welcome.terms?.heartbeat ?? heartbeat);
     this.#liveness = new Liveness(pulse, step.now, step.now - attempt.since);
     this.serial = this.#credentials.serial;
     this.#credentials.holdFor(this.#terms.authExpiresIn, step);
@@ -205,7 +205,8 @@ export class Lifecycle {
   /** The server leaves on purpose. The next link is dialed beside this one, which still works. */
   goodbye(goodbye: Goodbye, step: Step): void {
     if (this.#phase.name !== 'open' || this.#phase.next !== null) return;
-    this.#attempt({ step: 'waiting', until: step.now + pauseOf(goodbye, step.roll) });
+    const pause = this.#retry.pause(pauseOf(goodbye, step.roll), step.roll);
+    this.#attempt({ step: 'waiting', until: step.now + pause });
   }
 
   /** A draining server answers `hello` with `goodbye`: a failed attempt like any other, so no loop. */
@@ -354,6 +355,8 @@ export class Lifecycle {
     const refusal = fault.code === 'TOKEN_EXPIRED' ? this.#refusal() : null;
     const first = isTrying && phase.first;
     const spread = this.#terms.retrySpread;
+    // A `hello` that was too large names fewer rooms the next time; the others are joined after it.
+    if (isAccusation(fault)) this.#delivery.shrinkHello();
     const verdict = this.#retry.decide({ fault, first, refusal, spread }, step);
     if (verdict.next === 'close') this.close(fault, step);
     else if (verdict.next === 'give up') this.disconnect(step, fault);
@@ -442,6 +445,13 @@ export class Lifecycle {
 /** What a goodbye asks for: so long, and a random part of its spread. */
 function pauseOf(goodbye: Goodbye, roll: number): number {
   return (goodbye.reconnectAfter ?? 0) + roll * (goodbye.spread ?? 0);
+}
+
+/** A server may be wrong about its terms; nobody pings more often than this, in ms. */
+const FASTEST = 50;
+
+function atLeast({ interval, timeout }: Heartbeat): Heartbeat {
+  return { interval: Math.max(FASTEST, interval), timeout: Math.max(FASTEST, timeout) };
 }
 
 function hangUp(link: number, reason: string) {

@@ -6,7 +6,7 @@ import type { Response } from '../protocol/frame.js';
 import type { Ask, Tell } from './fact.js';
 import type { Order } from './order.js';
 import { Pace } from './pace.js';
-import { NEVER } from './step.js';
+import { LONGEST_PAUSE, NEVER } from './step.js';
 
 export interface OutboxLimits {
   maxMessages: number;
@@ -41,6 +41,10 @@ interface Entry extends Ask {
   /** The request memory it was first written under; null while it was never written. */
   session: string | null;
   serial: number;
+  /** How often it was written since the server last promised that nothing had happened. */
+  writes: number;
+  /** The last such promise, while its next write waits: what it rejects with when its time is up. */
+  refusal: HoldfastError | null;
   /** Milliseconds of its timeout that are left; they run only while it is on a link. */
   left: number;
   deadline: number;
@@ -130,6 +134,8 @@ export class Outbox {
       sent: false,
       session: null,
       serial: 0,
+      writes: 0,
+      refusal: null,
       left: request.timeout,
       deadline: now + request.ttl,
       retried: false,
@@ -185,15 +191,15 @@ export class Outbox {
     }
     const error = HoldfastError.from(response.error);
     if (error.code === 'TOKEN_EXPIRED') {
-      this.#retry(entry);
+      this.#retry(entry, error);
       return entry.serial;
     }
     if (error.code === 'RATE_LIMITED') {
-      this.#pace.pause(now + (error.retryAfter ?? 1_000));
-      this.#retry(entry);
+      this.#pace.pause(now + Math.min(error.retryAfter ?? 1_000, LONGEST_PAUSE));
+      this.#retry(entry, error);
     } else if (error.retryable && !entry.retried) {
       entry.retried = true;
-      this.#retry(entry);
+      this.#retry(entry, error);
     } else this.#reject(entry, error, out);
     return null;
   }
@@ -254,8 +260,10 @@ export class Outbox {
     if (now < this.#due) return;
     this.#due = NEVER;
     for (const entry of [...this.#entries.values()]) {
-      if (entry.deadline <= now) this.#fail(entry, entry.sent ? 'timeout' : 'ttl', out);
-      else this.#due = Math.min(this.#due, entry.deadline);
+      if (entry.deadline <= now) {
+        if (entry.refusal !== null) this.#reject(entry, entry.refusal, out);
+        else this.#fail(entry, entry.sent ? 'timeout' : 'ttl', out);
+      } else this.#due = Math.min(this.#due, entry.deadline);
     }
   }
 
@@ -280,16 +288,28 @@ export class Outbox {
   #written(entry: Entry, now: number, serial: number): void {
     entry.sent = true;
     entry.serial = serial;
+    entry.writes++;
     entry.session ??= this.#session ?? '';
-    entry.deadline = now + entry.left;
+    // A repeat on the same link has no more time than the first write had.
+    if (entry.refusal === null) entry.deadline = now + entry.left;
+    entry.refusal = null;
     this.#due = Math.min(this.#due, entry.deadline);
     this.#inFlight++;
   }
 
-  /** The server promised that nothing happened: as good as never written, but for its time to live. */
-  #retry(entry: Entry): void {
-    entry.session = null;
+  /**
+   * The server promised that nothing happened: as good as never written, but for its time. The promise
+   * is about this write alone: one on an earlier link may have run all the same.
+   */
+  #retry(entry: Entry, refusal: HoldfastError): void {
+    const { deadline } = entry;
+    if (entry.writes === 1) {
+      entry.session = null;
+      entry.writes = 0;
+    }
     this.#requeue(entry);
+    entry.deadline = deadline;
+    entry.refusal = refusal;
   }
 
   #requeue(entry: Entry): void {

@@ -3,7 +3,7 @@ import type { HoldfastError } from '../protocol/errors.js';
 import { type BackoffLimits, backoff, type Herd, nextSlot } from './backoff.js';
 import { isHerdLoss, isPermanent } from './faults.js';
 import type { CredentialReason } from './order.js';
-import { NEVER, type Step } from './step.js';
+import { LONGEST_PAUSE, NEVER, type Step } from './step.js';
 
 export interface RetryOptions extends BackoffLimits {
   maxAttempts: number;
@@ -39,6 +39,8 @@ export class Retry {
   /** Fresh credentials were tried at once since the last stable connection; next time it waits. */
   #refreshed = false;
   #stableAt = NEVER;
+  /** Since the last stable connection. */
+  #goodbyes = 0;
   /** Retries since the last stable connection. */
   attempts = 0;
   /** What credentials are asked for with. */
@@ -78,6 +80,16 @@ export class Retry {
     this.#herd = null;
   }
 
+  /**
+   * How long to wait after a goodbye that asks for `pause`. A server that says it again and again,
+   * before any connection was stable, is not dialed faster than one that cannot be reached.
+   */
+  pause(pause: number, roll: number): number {
+    const asked = Math.min(pause, LONGEST_PAUSE);
+    if (this.#stableAt === NEVER || this.#goodbyes++ === 0) return asked;
+    return Math.max(asked, backoff(this.#goodbyes, roll, this.#options));
+  }
+
   /** The application, or the device, wants a link now: its own trouble, no herd's. */
   hurry(): void {
     this.#herd = null;
@@ -87,6 +99,7 @@ export class Retry {
   reset(): void {
     this.attempts = 0;
     this.#refreshed = false;
+    this.#goodbyes = 0;
     this.#stableAt = NEVER;
   }
 
@@ -95,12 +108,13 @@ export class Retry {
   }
 
   #wait(fault: HoldfastError, spread: number, { now, roll }: Step): number {
-    const wait = Math.max(fault.retryAfter ?? 0, backoff(this.attempts, roll, this.#options));
+    const asked = Math.min(fault.retryAfter ?? 0, LONGEST_PAUSE);
+    const wait = Math.max(asked, backoff(this.attempts, roll, this.#options));
     if (spread === 0 || !isHerdLoss(fault)) {
       this.#herd = null;
       return wait;
     }
-    this.#herd ??= { origin: now, share: roll, spread };
+    this.#herd ??= { origin: now, share: roll, spread: Math.min(spread, LONGEST_PAUSE) };
     return Math.max(wait, nextSlot(this.#herd, now) - now);
   }
 }

@@ -1,5 +1,6 @@
 /** Which rooms are wanted, and what the server on the live link knows of that. */
 import { Queue } from '../lib/queue.js';
+import { byteLength } from '../protocol/codec.js';
 import type { HoldfastError } from '../protocol/errors.js';
 import { type ClientFrame, type Event, ME, type RoomWish } from '../protocol/frame.js';
 import type { GapReason, Order } from './order.js';
@@ -56,6 +57,9 @@ export interface Gap {
   again: GapReason | null;
 }
 
+/** Bytes of wishes that are tried, however little a server says it takes. */
+const LEAST = 1_024;
+
 export class Rooms {
   readonly #rooms = new Map<string, Room>();
   /** Those whose wish may differ from what the live link knows. */
@@ -66,7 +70,11 @@ export class Rooms {
   readonly #refused = new Set<string>();
   #retryAt = NEVER;
 
-  constructor() {
+  /** Bytes of wishes that one frame may hold: half of what a server takes, the rest is for the others. */
+  #room: number;
+
+  constructor(maxMessageSize: number) {
+    this.#room = maxMessageSize / 2;
     this.#create(ME).wanted = 1;
   }
 
@@ -124,12 +132,20 @@ export class Rooms {
       if (room.wanted > 0 && (room.name !== ME || room.cursor !== undefined))
         wishes.push(wish(room));
     }
-    this.#asked = new Map(wishes.map((one) => [one.room, one.since]));
-    return wishes;
+    // What does not fit is joined after the welcome.
+    const [first = []] = this.#portions(wishes);
+    this.#asked = new Map(first.map((one) => [one.room, one.since]));
+    return first;
+  }
+
+  /** The last `hello` was too large for the server. */
+  shrink(): void {
+    this.#room = Math.max(LEAST, this.#room / 2);
   }
 
   /** A new link serves: its `hello` was one join for each room it named. */
-  welcomed(): void {
+  welcomed(maxMessageSize: number): void {
+    this.#room = Math.max(LEAST, Math.min(this.#room, maxMessageSize / 2));
     for (const name of this.#asked.keys()) {
       if (!this.#rooms.has(name)) this.#create(name);
     }
@@ -155,7 +171,7 @@ export class Rooms {
     }
   }
 
-  /** What makes the server's set equal to the wanted one, in at most two frames. */
+  /** What makes the server's set equal to the wanted one, in two frames where they fit. */
   reconcile(now: number): ClientFrame[] {
     if (this.#unsettled.size === 0) return [];
     const joins: RoomWish[] = [];
@@ -173,10 +189,10 @@ export class Rooms {
       }
     }
     this.#unsettled.clear();
-    const frames: ClientFrame[] = [];
-    if (leaves.length > 0) frames.push({ kind: 'leave', rooms: leaves });
-    if (joins.length > 0) frames.push({ kind: 'join', rooms: joins });
-    return frames;
+    return [
+      ...this.#portions(leaves).map((rooms) => ({ kind: 'leave', rooms }) as const),
+      ...this.#portions(joins).map((rooms) => ({ kind: 'join', rooms }) as const),
+    ];
   }
 
   /** Asked for again at the end of this tick, from its cursor: events of the old join do not count. */
@@ -236,6 +252,22 @@ export class Rooms {
     room.caughtUp = false;
     room.retryAt = 0;
     return wish(room);
+  }
+
+  /** In frames that the server takes. */
+  #portions<T extends string | RoomWish>(wishes: T[]): T[][] {
+    const portions: T[][] = [];
+    let bytes = NEVER;
+    for (const one of wishes) {
+      const size = byteLength(JSON.stringify(one)) + 1;
+      bytes += size;
+      if (bytes > this.#room) {
+        portions.push([]);
+        bytes = size;
+      }
+      portions.at(-1)?.push(one);
+    }
+    return portions;
   }
 
   #delete(room: Room): void {

@@ -186,6 +186,13 @@ export class Session {
     return this.#delivery.pending();
   }
 
+  /** Whether an event still has anybody to go to: its room was not left, and the client not closed. */
+  hears(room: string | undefined): boolean {
+    const { phase } = this.#lifecycle;
+    if (phase.name === 'closed' && phase.final) return false;
+    return room === undefined || this.#delivery.hears(room);
+  }
+
   roomState(name: string): RoomState {
     return this.#delivery.roomState(name);
   }

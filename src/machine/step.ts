@@ -11,3 +11,6 @@ export interface Step {
 
 /** A deadline that is none. */
 export const NEVER = Number.POSITIVE_INFINITY;
+
+/** Milliseconds: a year. Who asks for a longer pause is wrong, and dates end somewhere. */
+export const LONGEST_PAUSE = 31_536_000_000;

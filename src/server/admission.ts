@@ -29,22 +29,43 @@ export interface Admitted {
  * @throws HoldfastError that refuses the connection.
  */
 export async function admit(core: Core, seats: Seats, admission: Admission): Promise<void> {
-  const { hello, request, abort, isOver, enter } = admission;
-  const { clientId, link, auth } = hello;
-  const identity = await identify(core, { auth, clientId, request, abort });
-  if (isOver()) return;
-  const seat = seats.of(identity.key, clientId);
+  const { hello, request, abort, isOver } = admission;
+  const { clientId, auth } = hello;
+  const kicks = seats.watchKicks();
+  try {
+    const identity = await identify(core, { auth, clientId, request, abort });
+    if (!isOver()) await seated(core, seats, { ...admission, identity, kicked: kicks.of });
+  } finally {
+    kicks.over();
+  }
+}
+
+interface Identified extends Admission {
+  readonly identity: Identity;
+  /** Credentials that were looked at before a kick do not count after it. */
+  readonly kicked: (userKey: string) => HoldfastError | undefined;
+}
+
+async function seated(core: Core, seats: Seats, admission: Identified): Promise<void> {
+  const { hello, identity, isOver, enter, kicked } = admission;
+  const { clientId, link } = hello;
+  refuseKicked(kicked(identity.key));
+  let seat = seats.of(identity.key, clientId);
   try {
     // Asked before the journal too: a refused client should not leave its mark there.
     refuseOverLimit(core, seats, seat);
     const linked = await core.journal.link(seat.key, link);
+    // The one from before may have been given up meanwhile, with the older link.
+    seat = seats.of(identity.key, clientId);
     if (!linked.accepted || link < seat.link) throw superseded(link);
-    if (!isOver() && !seats.isFull(seat)) {
+    if (!isOver() && !seats.isFull(seat) && kicked(identity.key) === undefined) {
       enter({ seat, identity, welcome: welcomeOf(core, identity, linked.session) });
       return;
     }
     core.journal.unlink(seat.key, link);
-    if (!isOver()) refuseOverLimit(core, seats, seat);
+    if (isOver()) return;
+    refuseKicked(kicked(identity.key));
+    refuseOverLimit(core, seats, seat);
   } finally {
     seats.emptied(seat);
   }
@@ -74,6 +95,10 @@ function termsOf(core: Core, expiresIn: number | undefined): Terms {
   };
   if (expiresIn !== undefined) terms.authExpiresIn = expiresIn;
   return terms;
+}
+
+function refuseKicked(error: HoldfastError | undefined): void {
+  if (error !== undefined) throw error;
 }
 
 function refuseOverLimit(core: Core, seats: Seats, seat: Seat): void {

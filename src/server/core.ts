@@ -39,10 +39,13 @@ export class Core {
 
   /** Tells the application, whatever its listener does. */
   report(error: unknown, about: string): void {
+    const unheard = () => {
+      // An error listener that throws, or rejects, has nobody left to tell.
+    };
     try {
-      this.settings.onError(error, about);
+      Promise.resolve(this.settings.onError(error, about)).catch(unheard);
     } catch {
-      // An error listener that throws has nobody left to tell.
+      unheard();
     }
   }
 
@@ -51,6 +54,7 @@ export class Core {
    * @param room the wire's name; `@me` belongs to `user`.
    */
   draft(room: RoomName, type: string, payload: unknown): Draft {
+    if (type === '') throw new HoldfastError('UNKNOWN_TYPE', 'An event needs a type.');
     if (isReservedType(type)) {
       throw new HoldfastError('UNKNOWN_TYPE', `The type "${type}" is reserved.`);
     }

@@ -1,4 +1,5 @@
 /** The errors that application code throws on purpose, and how errors travel. */
+import * as z from 'zod';
 import { closeCodeOf, type ErrorCode, type ErrorFacts, HoldfastError } from '../protocol/errors.js';
 import type { ErrorBody } from '../protocol/frame.js';
 
@@ -54,9 +55,24 @@ export function errorBody(error: HoldfastError): ErrorBody {
     message: error.message,
     retryable: error.retryable,
   };
-  if (error.retryAfter !== undefined) body.retryAfter = error.retryAfter;
-  if (Object.keys(error.details).length > 0) body.details = { ...error.details };
+  const { retryAfter } = error;
+  if (retryAfter !== undefined && Number.isFinite(retryAfter)) {
+    body.retryAfter = Math.max(0, retryAfter);
+  }
+  const details = detailsOf(error);
+  if (details !== undefined) body.details = details;
   return body;
+}
+
+/** What JSON makes of them; undefined where it can make nothing: the error itself still counts. */
+function detailsOf({ details }: HoldfastError): Record<string, unknown> | undefined {
+  try {
+    if (Object.keys(details).length === 0) return undefined;
+    const parsed = anyObject.safeParse(JSON.parse(JSON.stringify(details)));
+    return parsed.success ? parsed.data : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 /** The close code that refuses a connection. What cannot get better by trying again closes the client. */
@@ -68,3 +84,5 @@ export function refusalCode(error: HoldfastError): number {
 
 // A mark beside the class: an error of ours that a handler merely let through is not for the client.
 const deliberate = new WeakSet<HoldfastError>();
+
+const anyObject = z.record(z.string(), z.unknown());

@@ -222,6 +222,7 @@ class LocalHub implements Hub<AnyContract, unknown>, PeerHost {
       room === undefined
         ? new HoldfastError('UNAUTHORIZED', reason)
         : new HoldfastError('FORBIDDEN', reason);
+    if (room === undefined) this.seats.kicked(user, error);
     for (const { peer } of this.seats.ofUser(user)) {
       if (room === undefined) peer?.refuse(error);
       else peer?.removeFrom(room, errorBody(error));

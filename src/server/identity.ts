@@ -62,8 +62,26 @@ async function ask(core: Core, { auth, clientId, request, abort }: Credentials):
     },
   };
   const deadline = { clock: core.clock, ms: limits.helloTimeout, abort };
-  const { user, expiresIn } = await within(deadline, () => authenticate(input));
+  const { user, expiresIn } = authenticated(await within(deadline, () => authenticate(input)));
   return { user, key: userKey(user), isNamed: true, expiresIn };
+}
+
+/** @throws TypeError, RangeError that tell the application what it answered with, but no user of it. */
+function authenticated(answer: unknown): Pick<Identity, 'user' | 'expiresIn'> {
+  const isAnswer = typeof answer === 'object' && answer !== null && 'user' in answer;
+  if (!isAnswer || answer.user === undefined || answer.user === null) {
+    const kind = answer === null ? 'null' : typeof answer;
+    const said = isAnswer || kind === 'object' ? 'an object without a user' : kind;
+    throw new TypeError(`authenticate must return { user, expiresIn? }, it returned ${said}.`);
+  }
+  const expiresIn = 'expiresIn' in answer ? answer.expiresIn : undefined;
+  if (expiresIn === undefined) return { user: answer.user, expiresIn };
+  if (typeof expiresIn === 'number' && Number.isFinite(expiresIn) && expiresIn > 0) {
+    return { user: answer.user, expiresIn };
+  }
+  throw new RangeError(
+    `authenticate must return expiresIn as milliseconds above 0, or leave it out, not ${String(expiresIn)}.`,
+  );
 }
 
 /**

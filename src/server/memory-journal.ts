@@ -64,8 +64,10 @@ const defaults = Object.freeze({
 function checked(options: MemoryJournalOptions): MemoryBounds {
   const bound = (name: keyof MemoryBounds) => {
     const value = options[name] ?? defaults[name];
-    if (value > 0) return value;
-    throw new RangeError(`memoryJournal: ${name} must be a number above 0, not ${String(value)}.`);
+    if (Number.isFinite(value) && value > 0) return value;
+    throw new RangeError(
+      `memoryJournal: ${name} must be a finite number above 0, not ${String(value)}.`,
+    );
   };
   return {
     maxEvents: bound('maxEvents'),

@@ -209,7 +209,7 @@ export function settle<C extends Contract, U, A>(given: HubOptions<C, U, A>): Se
     contract: options.contract,
     credentials: options.credentials,
     authenticate: options.authenticate,
-    userKey: options.userKey ?? defaultUserKey,
+    userKey: checkedUserKey(options.userKey ?? defaultUserKey),
     authorizeRoom: options.authorizeRoom,
     handlers: handlerMap(options.handlers ?? {}),
     onMessage: new Map(Object.entries(options.onMessage ?? {})),
@@ -279,13 +279,21 @@ function checkedLimits(given: Partial<Limits>): Limits {
 }
 
 function positive(name: string, value: number): number {
-  if (value > 0) return value;
-  throw new RangeError(`${name} must be a number above 0, not ${String(value)}.`);
+  if (Number.isFinite(value) && value > 0) return value;
+  throw new RangeError(`${name} must be a finite number above 0, not ${String(value)}.`);
 }
 
 function span(name: string, value: number): number {
-  if (value >= 0) return value;
-  throw new RangeError(`${name} must be 0 or more milliseconds, not ${String(value)}.`);
+  if (Number.isFinite(value) && value >= 0) return value;
+  throw new RangeError(`${name} must be 0 or more milliseconds, and finite, not ${String(value)}.`);
+}
+
+function checkedUserKey(userKey: (user: unknown) => unknown): (user: unknown) => string {
+  return (user) => {
+    const key = userKey(user);
+    if (typeof key === 'string' && key !== '') return key;
+    throw new TypeError('userKey must return text of at least one character.');
+  };
 }
 
 function defaultUserKey(user: unknown): string {

@@ -30,14 +30,15 @@ export class Renewal {
     this.#expiresAt = this.#expiry(setup.identity);
   }
 
-  /** Not while a renewal is being looked at: it has a deadline of its own. */
+  /** Not while a renewal that began in time is being looked at: it has a deadline of its own. */
   isExpired(now: number): boolean {
     return now >= this.#expiresAt && this.#underWay === undefined;
   }
 
   take(auth: unknown): void {
-    if (this.#underWay === undefined) void this.#run(auth);
-    else this.#next = { auth };
+    if (this.#underWay !== undefined) this.#next = { auth };
+    // Begun too late, it would only put the end off.
+    else if (!this.isExpired(this.#core.clock.now())) void this.#run(auth);
   }
 
   end(): void {
@@ -51,7 +52,7 @@ export class Renewal {
     this.#setup.write(JSON.stringify(verdict));
     const next = this.#next;
     this.#next = undefined;
-    if (next !== undefined) void this.#run(next.auth);
+    if (next !== undefined) this.take(next.auth);
   }
 
   async #renew(auth: unknown): Promise<AuthVerdict> {

@@ -1,4 +1,5 @@
 /** The clients of a hub, by name and by user. */
+import type { HoldfastError } from '../protocol/errors.js';
 import type { Core } from './core.js';
 import type { Requests } from './requests.js';
 import { clientKey, type PendingRequest, Seat, type SeatHost } from './seat.js';
@@ -9,6 +10,7 @@ export class Seats implements SeatHost {
   readonly #seats = new Map<string, Seat>();
   readonly #users = new Map<string, Set<Seat>>();
   readonly #quiet: () => void;
+  readonly #admissions = new Set<Map<string, HoldfastError>>();
   #pending = 0;
 
   /** @param quiet is called whenever no request waits or runs any more. */
@@ -32,6 +34,21 @@ export class Seats implements SeatHost {
 
   get(key: string): Seat | undefined {
     return this.#seats.get(key);
+  }
+
+  /** Who is kicked from here on, until `over` is called: an admission may have asked before it. */
+  watchKicks() {
+    const kicked = new Map<string, HoldfastError>();
+    this.#admissions.add(kicked);
+    return {
+      of: (userKey: string) => kicked.get(userKey),
+      over: () => this.#admissions.delete(kicked),
+    };
+  }
+
+  /** Nobody comes in as this user by an admission that is under way. */
+  kicked(userKey: string, error: HoldfastError): void {
+    for (const kicked of this.#admissions) kicked.set(userKey, error);
   }
 
   ofUser(userKey: string): Seat[] {
@@ -67,7 +84,8 @@ export class Seats implements SeatHost {
   }
 
   emptied(seat: Seat): void {
-    if (!seat.isIdle) return;
+    // Another may have its name by now.
+    if (!seat.isIdle || this.#seats.get(seat.key) !== seat) return;
     this.#seats.delete(seat.key);
     const others = this.#users.get(seat.userKey);
     others?.delete(seat);

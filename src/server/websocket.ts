@@ -35,9 +35,11 @@ export function attachWebSocket(server: Server | SecureServer, attachment: Attac
   });
   const texts = new SharedTexts();
   const upgrade = (request: IncomingMessage, socket: Duplex, head: Buffer) => {
+    // Node has taken its own listener away: an error that nobody hears ends the process.
+    socket.on('error', () => {});
     if (pathOf(request) !== path) {
       // Nobody else would answer it, and the client would wait for its timeout.
-      if (server.listenerCount('upgrade') === 1) socket.end(NOT_FOUND);
+      if (server.listenerCount('upgrade') === 1) socket.end(NOT_FOUND, () => socket.destroy());
       return;
     }
     // The upgrade is accepted before anything is refused: browsers hide a refused handshake's status.

@@ -19,6 +19,10 @@ interface Asked {
   /** Written at least once. */
   written: boolean;
   session: string | null;
+  /** Since the server last promised that nothing had happened. */
+  writes: number;
+  /** Refused without effect, and not written since. */
+  refused: boolean;
   /** The link it was last written on and is unanswered on. */
   onLink: number | null;
   writtenAt: number;
@@ -81,6 +85,8 @@ export class RequestWatch {
         owner: this.#owner,
         mayHaveRun: false,
         written: false,
+        writes: 0,
+        refused: false,
         session: null,
         onLink: null,
         writtenAt: 0,
@@ -168,7 +174,7 @@ export class RequestWatch {
       `writes ${requestId} of ${one.owner} for ${this.#owner}`,
     );
     must(
-      one.place > this.#highest || (one.written && !one.mayHaveRun),
+      one.place > this.#highest || (one.written && (!one.mayHaveRun || one.refused)),
       'I09',
       `writes ${requestId} after a younger one`,
     );
@@ -177,8 +183,11 @@ export class RequestWatch {
     one.session = one.mayHaveRun ? one.session : this.#session;
     one.mayHaveRun = true;
     one.written = true;
+    one.writes++;
+    // What is written again after a refusal has no more time than the first write had.
+    if (!one.refused) one.writtenAt = now;
+    one.refused = false;
     one.onLink = live;
-    one.writtenAt = now;
     const flying = this.inFlight(live).length;
     must(flying <= options.outbox.maxInFlight, 'I11', `${flying} requests in flight`);
     must(this.#suspects.size === 0 || flying === 1, 'I11', `${flying} in flight beside a suspect`);
@@ -252,8 +261,13 @@ export class RequestWatch {
     const error = HoldfastError.from(response.error);
     must(error.retryable, 'I06', `${response.requestId} was refused and is not rejected`);
     if (scene.after.status === 'closed') return;
-    one.mayHaveRun = false;
-    one.session = null;
+    // The promise is about this write: one on an earlier link may have run all the same.
+    if (one.writes === 1) {
+      one.mayHaveRun = false;
+      one.session = null;
+      one.writes = 0;
+    }
+    one.refused = true;
     one.onLink = null;
     if (error.code === 'RATE_LIMITED') {
       this.#heldUntil = Math.max(this.#heldUntil, scene.now + (error.retryAfter ?? 1_000));
