@@ -46,6 +46,8 @@ export class Driver {
   /** The time of this tick: one clock read for all that happens in it. */
   #now: number | null = null;
   #ticking = false;
+  /** Nothing but events was delivered in this tick: no state, no deadline and no promise has moved. */
+  #isQuiet = true;
   #told: ConnectionState | null = null;
   /** Hears every fact and every order; set while somebody listens. */
   trace: ((entry: TraceEntry) => void) | null = null;
@@ -64,6 +66,8 @@ export class Driver {
 
   /** One thing that happened. The machine decides at once; its orders wait their turn. */
   dispatch(fact: Fact): void {
+    const isEvent = fact.fact === 'received' && fact.frame.kind === 'event';
+    this.#isQuiet &&= isEvent || fact.fact === 'delivered';
     this.#step(fact);
     this.#run();
     this.#beginTick();
@@ -117,6 +121,7 @@ export class Driver {
   drained(): Promise<unknown> {
     const call = ++this.#calls;
     this.#drains.push(call);
+    this.#isQuiet = false;
     this.#beginTick();
     return this.#waiters.add(call);
   }
@@ -157,6 +162,7 @@ export class Driver {
   }
 
   #carryOut(order: Order): void {
+    if (order.order !== 'deliver') this.#isQuiet = false;
     switch (order.order) {
       case 'deliver':
         this.#parts.deliver(order.event, this.#had);
@@ -278,9 +284,16 @@ export class Driver {
 
   /** Once a tick, however much happened in it: write, set the timer, tell of the new state. */
   #endTick(): void {
+    this.#ticking = false;
     this.#step({ fact: 'tickEnded', buffered: this.#buffered() });
     this.#run();
-    this.#ticking = false;
+    const isQuiet = this.#isQuiet;
+    this.#isQuiet = true;
+    if (isQuiet) this.#now = null;
+    else this.#settle();
+  }
+
+  #settle(): void {
     if (this.#drains.length > 0 && this.#parts.session.isDrained) {
       this.#waiters.answer(this.#drains, null);
       this.#drains = [];
