@@ -42,8 +42,8 @@ export interface Bench {
   /** Its line in the table. */
   readonly title: string;
   readonly unit: string;
-  /** `ratio`: to the floor, measured right before it. `value`: in the unit itself. */
-  readonly target: { readonly ratio: number } | { readonly value: number };
+  /** `ratio`: to the floor, measured right before it. `value`: in the unit itself. None: to be looked at. */
+  readonly target?: { readonly ratio: number } | { readonly value: number };
   /** Events, messages, clients: how many in one round. */
   readonly size: number;
   readonly quickSize: number;

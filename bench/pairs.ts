@@ -20,6 +20,8 @@ export interface Effort {
   /** How long pairs are measured, whatever the machine; at least `least` of them. */
   readonly seconds: number;
   readonly least: number;
+  /** How many rounds' worth of work comes before the first one that counts. */
+  readonly warmUp: number;
   /** How often both processes are started anew: each compiles a little differently. */
   readonly generations: number;
   /** A folder for CPU profiles of the contenders. */
@@ -38,8 +40,8 @@ export async function compare(bench: Bench, contender: string, effort: Effort): 
     ]);
     const until = (effort.seconds * generation) / effort.generations;
     if (!bench.fresh) {
-      await one.warmUp();
-      await other.warmUp();
+      await one.warmUp(effort.warmUp);
+      await other.warmUp(effort.warmUp);
     }
     do {
       const floor = await one.measure();
@@ -81,8 +83,8 @@ class Lane {
     return new Lane(server, runner, { base, size, isFloor: name === 'floor', isWarmUp: false });
   }
 
-  async warmUp(): Promise<void> {
-    await this.measure({ ...this.#round, size: this.#round.size * 3, isWarmUp: true });
+  async warmUp(rounds: number): Promise<void> {
+    await this.measure({ ...this.#round, size: this.#round.size * rounds, isWarmUp: true });
   }
 
   async measure(round = this.#round): Promise<number> {

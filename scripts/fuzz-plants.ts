@@ -49,8 +49,8 @@ const plants: (Plant & { name: string })[] = [
   {
     name: "the server's retryAfter is not heard",
     file: 'retry.ts',
-    find: 'Math.max(fault.retryAfter ?? 0, backoff(',
-    replace: 'Math.max(0, backoff(',
+    find: 'const wait = Math.max(asked, backoff(',
+    replace: 'const wait = Math.max(0, backoff(',
   },
   {
     name: 'the jitter before the cap',

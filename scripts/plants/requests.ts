@@ -78,8 +78,8 @@ export const requests: Plant[] = [
     id: 'E34',
     breaks: 'the culprit is sent for ever',
     file: 'src/machine/outbox.ts',
-    find: 'if (again) this.#reject(only, fault, out);\n    else for',
-    replace: 'for',
+    find: 'if (only?.isSuspect && sent.length === 1) {',
+    replace: 'if (only?.isSuspect && sent.length > 1) {',
     test: 'test/scenarios/requests.test.ts',
   },
   {

@@ -276,6 +276,8 @@ describe('what time costs', () => {
     counted.set = 0;
     for (let n = 0; n < 2_000; n++) {
       server.publish('r', 'a:b', n);
+      // A frame that may move a deadline, beside one that does not.
+      server.link.send({ kind: 'pong' });
       await clock.advance(50);
     }
     expect(seen.events).toHaveLength(2_000);

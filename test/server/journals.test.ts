@@ -183,8 +183,9 @@ describe('requests of the memory journal', () => {
   });
 
   test('options that are no numbers above 0 are refused', () => {
-    expect(() => memoryJournal({ maxEvents: 0 })).toThrow(/maxEvents must be a number above 0/);
+    expect(() => memoryJournal({ maxEvents: 0 })).toThrow(/maxEvents must be a finite number above 0/);
     expect(() => memoryJournal({ maxAge: Number.NaN })).toThrow(/maxAge/);
+    expect(() => memoryJournal({ maxAge: Number.POSITIVE_INFINITY })).toThrow(/maxAge/);
   });
 });
 
