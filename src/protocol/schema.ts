@@ -3,18 +3,22 @@ import * as z from 'zod';
 import { PROTOCOL } from './frame.js';
 
 const text = z.string().min(1);
+/** What a server keeps for a while is bounded in length, in UTF-16 units. */
+const id = text.max(128);
+const type = text.max(256);
+const room = text.max(512);
 const count = z.int().min(0);
 const span = z.number().min(0);
 const positive = z.number().gt(0);
 
-const roomWish = z.object({ room: text, since: z.exactOptional(text) });
+const roomWish = z.object({ room: text, since: z.exactOptional(text.max(512)) });
 
 /** A frame of a client. Unknown keys are dropped; an unknown `kind` is an issue. */
 export const clientFrame = z.discriminatedUnion('kind', [
   z.object({
     kind: z.literal('hello'),
     protocol: z.literal(PROTOCOL),
-    clientId: text,
+    clientId: id,
     link: count,
     auth: z.exactOptional(z.unknown()),
     session: z.exactOptional(text),
@@ -24,18 +28,18 @@ export const clientFrame = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('leave'), rooms: z.array(text) }),
   z.object({
     kind: z.literal('request'),
-    requestId: text,
-    type: text,
+    requestId: id,
+    type,
     timestamp: z.number(),
     payload: z.exactOptional(z.unknown()),
-    room: z.exactOptional(text),
+    room: z.exactOptional(room),
   }),
   z.object({
     kind: z.literal('message'),
-    type: text,
+    type,
     timestamp: z.number(),
     payload: z.exactOptional(z.unknown()),
-    room: z.exactOptional(text),
+    room: z.exactOptional(room),
   }),
   z.object({ kind: z.literal('ping') }),
   z.object({ kind: z.literal('pong') }),

@@ -82,6 +82,10 @@ export type Claimed =
   | { readonly state: 'settled'; readonly response: string | undefined }
   | { readonly state: 'running'; readonly isHere: boolean };
 
+export type Recalled =
+  | { readonly state: 'unknown' | 'running' }
+  | { readonly state: 'settled'; readonly response: string | undefined };
+
 /** `session` names the client's request memory. Refused: a higher link has been seen. */
 export type Linked =
   | { readonly accepted: true; readonly session: string }
@@ -124,8 +128,10 @@ export interface JournalNode {
   /** The link has ended; the request window starts unless there is a newer one. */
   unlink(client: string, link: number): void;
   claim(claim: Claim): Promise<Claimed>;
-  /** The client has every answer that was given more than `age` ms ago: drop them. */
-  forget(client: string, age: number): void;
+  /** What is known of a request, without claiming it. A node that died may still be `running` it. */
+  recall(client: string, requestId: string): Promise<Recalled>;
+  /** The client has the answers to these for certain: drop them. */
+  forget(client: string, requestIds: readonly string[]): void;
   /** Reaches every other node that has the journal open. */
   tell(text: string): void;
   /** The node is gone: its links end, its claims are those of a dead node. */

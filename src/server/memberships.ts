@@ -1,4 +1,5 @@
 /** The rooms of one connection: joins and leaves in order within a room, independent between rooms. */
+import { HoldfastError } from '../protocol/errors.js';
 import { type ErrorBody, isReservedRoom, ME, type RoomWish } from '../protocol/frame.js';
 import { type Core, ownRoom, type RoomName } from './core.js';
 import type { Feed } from './feed.js';
@@ -7,6 +8,9 @@ import { Reader } from './reader.js';
 
 /** The longest name of a room, in UTF-16 units. */
 const LONGEST_ROOM = 512;
+
+/** Joins and leaves of one room that may wait for the one under way: far more than anybody needs. */
+const MOST_STEPS = 32;
 
 export interface MembershipsSetup {
   readonly core: Core;
@@ -87,12 +91,17 @@ export class Memberships {
   }
 
   #add(room: string, step: Step): void {
+    if (this.#ended) return;
     let membership = this.#rooms.get(room);
     if (membership === undefined) {
       membership = this.#newMembership(room);
       this.#rooms.set(room, membership);
     }
-    membership.steps.push(step);
+    if (membership.steps.push(step) > MOST_STEPS) {
+      const why = 'Too many joins and leaves of one room wait. Wait for their verdicts.';
+      this.#setup.failed(new HoldfastError('RATE_LIMITED', why));
+      return;
+    }
     if (!membership.busy) this.#run(room, membership).catch(this.#setup.failed);
   }
 

@@ -6,6 +6,7 @@ import {
   type JournalNode,
   type JournalUser,
   type Linked,
+  type Recalled,
   type StoredEvent,
   type Write,
   type WriteResult,
@@ -85,7 +86,7 @@ export class MemoryNode implements JournalNode, OpenNode {
     const memory = this.#store.known(client);
     if (memory?.owns(requestId, this.name) !== true) return false;
     if (response === undefined) memory.release(requestId);
-    else memory.settle(requestId, response, this.#store.now());
+    else memory.settle(requestId, response);
     this.#ended(client, requestId);
     for (const other of this.#store.others(this)) other.user.settled(client, requestId);
     return true;
@@ -115,7 +116,6 @@ export class MemoryNode implements JournalNode, OpenNode {
     if (!this.#open) return { state: 'fenced' };
     const memory = this.#store.client(claim.client);
     const claimed = memory.claim(claim, this.name, (name) => this.#store.nodes.has(name));
-    if (claimed.state === 'settled') memory.touch(claim.requestId, this.#store.now());
     if (claimed.state === 'claimed' || claimed.state === 'orphaned') {
       const running = this.#claims.get(claim.client);
       if (running === undefined) this.#claims.set(claim.client, new Set([claim.requestId]));
@@ -124,8 +124,12 @@ export class MemoryNode implements JournalNode, OpenNode {
     return claimed;
   }
 
-  forget(client: string, age: number): void {
-    if (this.#open) this.#store.known(client)?.forget(this.#store.now() - age);
+  async recall(client: string, requestId: string): Promise<Recalled> {
+    return this.#store.known(client)?.recall(requestId) ?? { state: 'unknown' };
+  }
+
+  forget(client: string, requestIds: readonly string[]): void {
+    if (this.#open) this.#store.known(client)?.forget(requestIds);
   }
 
   tell(text: string): void {

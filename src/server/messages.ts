@@ -2,12 +2,18 @@
 import { validate } from '../protocol/contract.js';
 import { isReservedRoom, ME, type Message } from '../protocol/frame.js';
 import { type Core, schemaOf } from './core.js';
-import type { Abort } from './deadline.js';
+import { Abort, DeadlinePassed, isThenable, within } from './deadline.js';
 import { authorize } from './identity.js';
 import { Line } from './line.js';
 
-/** Messages of one room that wait for their handler; what comes beyond is dropped. */
-const MOST_WAITING = 256;
+/** What may wait of one connection, in messages and in UTF-16 units; what comes beyond is dropped. */
+const MOST_WAITING = 1_024;
+const LARGEST_WAITING = 1_048_576;
+
+interface Waiting {
+  readonly message: Message;
+  readonly size: number;
+}
 
 export interface Sender {
   readonly id: string;
@@ -18,8 +24,11 @@ export interface Sender {
 export class Messages {
   readonly #core: Core;
   readonly #sender: Sender;
-  readonly #lines = new Map<string, Line<Message>>();
+  readonly #lines = new Map<string, Line<Waiting>>();
   readonly #abort: Abort;
+  #waiting = 0;
+  #size = 0;
+  #ended = false;
 
   constructor(core: Core, sender: Sender, abort: Abort) {
     this.#core = core;
@@ -27,19 +36,37 @@ export class Messages {
     this.#sender = sender;
   }
 
-  take(message: Message): void {
-    const room = message.room ?? ME;
+  /** @param size of the frame, in UTF-16 units. */
+  take(message: Message, size: number): void {
+    const isTooLarge = this.#waiting > 0 && this.#size + size > LARGEST_WAITING;
+    if (isTooLarge || this.#waiting >= MOST_WAITING) {
+      this.#core.counters.messagesDropped++;
+      return;
+    }
+    this.#waiting++;
+    this.#size += size;
+    this.#line(message.room ?? ME).add({ message, size });
+  }
+
+  /** Whatever still waits is dropped: its sender is gone. */
+  end(): void {
+    this.#ended = true;
+  }
+
+  #line(room: string): Line<Waiting> {
     let line = this.#lines.get(room);
     if (line === undefined) {
-      const made = new Line<Message>(async (next) => {
-        await this.#hear(room, next);
+      const made = new Line<Waiting>(async ({ message, size }) => {
+        if (this.#ended) this.#core.counters.messagesDropped++;
+        else await this.#hear(room, message);
+        this.#waiting--;
+        this.#size -= size;
         if (made.length === 0) this.#lines.delete(room);
       });
       this.#lines.set(room, made);
       line = made;
     }
-    if (line.length >= MOST_WAITING) this.#core.counters.messagesDropped++;
-    else line.add(message);
+    return line;
   }
 
   async #hear(room: string, { type, payload }: Message): Promise<void> {
@@ -59,9 +86,29 @@ export class Messages {
         return;
       }
       counters.messages++;
-      await handler(checked.value, { user, room, connection: { id, transport } });
+      await this.#finish(
+        handler(checked.value, { user, room, connection: { id, transport } }),
+        type,
+      );
     } catch (error) {
       this.#core.report(error, `onMessage["${type}"]`);
+    }
+  }
+
+  /** The line waits for a handler only so long, and not once the sender is gone. */
+  async #finish(answer: unknown, type: string): Promise<void> {
+    if (!isThenable(answer)) return;
+    const { clock, settings } = this.#core;
+    const abort = new Abort();
+    const forget = this.#abort.onAbort((reason) => abort.abort(reason));
+    // Its own failure is told, however late it comes.
+    answer.then(undefined, (error: unknown) => this.#core.report(error, `onMessage["${type}"]`));
+    try {
+      await within({ clock, ms: settings.limits.handlerTimeout, abort }, () => answer);
+    } catch (error) {
+      if (error instanceof DeadlinePassed) this.#core.report(error, `onMessage["${type}"]`);
+    } finally {
+      forget();
     }
   }
 }

@@ -1,6 +1,6 @@
 /** One connection: from its first frame to its last, whoever it turns out to be. */
 import { closeReason, HoldfastError } from '../protocol/errors.js';
-import type { ClientFrame, ErrorBody, Goodbye, Hello } from '../protocol/frame.js';
+import type { ErrorBody, Goodbye, Hello } from '../protocol/frame.js';
 import { type Admitted, admit } from './admission.js';
 import type { Core } from './core.js';
 import { Abort } from './deadline.js';
@@ -12,7 +12,7 @@ import { RateMeter } from './rate.js';
 import { failed } from './requests.js';
 import type { Served } from './seat.js';
 import type { Seats } from './seats.js';
-import { Standing, superseded } from './standing.js';
+import { type Arrival, Standing, superseded } from './standing.js';
 import type { ServerWire, ServerWireEvents } from './wire.js';
 
 /** What a peer needs of its hub. */
@@ -35,11 +35,9 @@ type State =
   | { readonly name: 'closing'; readonly since: number }
   | { readonly name: 'closed' };
 
-interface Arrival {
-  readonly frame: ClientFrame;
-  /** Milliseconds that the rate asks for. */
-  readonly wait: number | undefined;
-}
+/** What may wait between `hello` and `welcome`, in frames and in UTF-16 units of them. */
+const MOST_EARLY = 100;
+const LARGEST_EARLY = 65_536;
 
 const PING = '{"kind":"ping"}';
 const PONG = '{"kind":"pong"}';
@@ -56,6 +54,7 @@ export class Peer implements Served, ServerWireEvents {
   #state: State = { name: 'greeting' };
   /** What arrived between `hello` and `welcome`. */
   #early: Arrival[] = [];
+  #earlySize = 0;
   #saidGoodbye = false;
 
   constructor(host: PeerHost, wire: ServerWire) {
@@ -74,6 +73,10 @@ export class Peer implements Served, ServerWireEvents {
     this.#outlet.write(text);
   }
 
+  answered(requestId: string): void {
+    if (this.#state.name === 'open') this.#state.standing.answered(requestId);
+  }
+
   received(wire: unknown): void {
     this.#liveness.heard();
     if (this.#isOver || wire === PONG) return;
@@ -90,7 +93,7 @@ export class Peer implements Served, ServerWireEvents {
     try {
       const frame = decode(wire, this.#core.settings.limits.maxMessageSize);
       if (frame.kind === 'garbled') this.#garbled(frame);
-      else this.#handle({ frame, wait });
+      else this.#handle({ frame, wait, size: String(wire).length });
     } catch (error) {
       this.#failed(error, 'a frame');
     }
@@ -185,6 +188,7 @@ export class Peer implements Served, ServerWireEvents {
   #end(next: State): void {
     const state = this.#state;
     this.#state = next;
+    this.#early = [];
     this.#abort.abort(new Error('The connection has ended.'));
     if (state.name !== 'open') return;
     const { standing } = state;
@@ -207,18 +211,25 @@ export class Peer implements Served, ServerWireEvents {
     }
   }
 
-  #handle({ frame, wait }: Arrival): void {
+  #handle(arrival: Arrival): void {
+    const { frame } = arrival;
     if (this.#state.name === 'open') {
-      this.#state.standing.handle(frame, wait);
+      this.#state.standing.handle(arrival);
     } else if (frame.kind === 'hello' && this.#state.name === 'greeting') {
       this.#greet(frame);
     } else if (frame.kind !== 'hello' && this.#state.name === 'admitting') {
-      this.#early.push({ frame, wait });
+      this.#wait(arrival);
     } else {
       const what =
         frame.kind === 'hello' ? 'A second `hello`' : `\`${frame.kind}\` before \`hello\``;
       this.refuse(new HoldfastError('PROTOCOL_ERROR', `${what} on one connection.`));
     }
+  }
+
+  #wait(arrival: Arrival): void {
+    this.#earlySize += arrival.size;
+    if (this.#early.push(arrival) <= MOST_EARLY && this.#earlySize <= LARGEST_EARLY) return;
+    this.refuse(new HoldfastError('RATE_LIMITED', 'Too much before `welcome`. Wait for it.'));
   }
 
   #greet(hello: Hello): void {

@@ -1,6 +1,6 @@
 /** What one client asked and was answered: claims and responses, bounded, under one session id. */
 import { Queue } from '../lib/queue.js';
-import type { Claim, Claimed } from './journal.js';
+import type { Claim, Claimed, Recalled } from './journal.js';
 
 export interface RequestBounds {
   readonly maxRequests: number;
@@ -9,7 +9,7 @@ export interface RequestBounds {
 
 type Entry =
   | { readonly state: 'running'; readonly node: string }
-  | { readonly state: 'settled'; response: string | undefined; readonly at: number };
+  | { readonly state: 'settled'; response: string | undefined };
 
 export class RequestMemory {
   session: string;
@@ -40,7 +40,10 @@ export class RequestMemory {
   claim(claim: Claim, node: string, isAlive: (node: string) => boolean): Claimed {
     if (claim.link < this.link) return { state: 'fenced' };
     const entry = this.#entries.get(claim.requestId);
-    if (entry?.state === 'settled') return { state: 'settled', response: entry.response };
+    if (entry?.state === 'settled') {
+      this.recall(claim.requestId);
+      return { state: 'settled', response: entry.response };
+    }
     if (entry !== undefined) {
       if (isAlive(entry.node)) return { state: 'running', isHere: entry.node === node };
       if (!claim.rerunnable) {
@@ -65,27 +68,26 @@ export class RequestMemory {
     this.#running--;
   }
 
-  settle(requestId: string, response: string, now: number): void {
+  settle(requestId: string, response: string): void {
     this.release(requestId);
-    this.#entries.set(requestId, { state: 'settled', response, at: now });
+    this.#entries.set(requestId, { state: 'settled', response });
     this.#responses.push(requestId);
     this.#bytes += response.length;
     this.#bound(requestId);
   }
 
-  /** A repeat was answered: the client may not have had the first answer. */
-  touch(requestId: string, now: number): void {
+  recall(requestId: string): Recalled {
     const entry = this.#entries.get(requestId);
-    if (entry?.state !== 'settled') return;
+    if (entry?.state !== 'settled') return { state: entry?.state ?? 'unknown' };
+    // To the end: the client may not have had the first answer.
     this.#entries.delete(requestId);
-    this.#entries.set(requestId, { ...entry, at: now });
+    this.#entries.set(requestId, entry);
+    return { state: 'settled', response: entry.response };
   }
 
-  forget(before: number): void {
-    for (const [requestId, entry] of this.#entries) {
-      if (entry.state === 'running') continue;
-      if (entry.at >= before) break;
-      this.#drop(requestId);
+  forget(requestIds: readonly string[]): void {
+    for (const requestId of requestIds) {
+      if (this.#entries.get(requestId)?.state === 'settled') this.#drop(requestId);
     }
     this.#tidy();
   }
@@ -120,9 +122,15 @@ export class RequestMemory {
 
   #tidy(): void {
     for (let oldest = this.#responses.peek(); oldest !== undefined; ) {
-      if (this.#entries.has(oldest)) return;
+      if (this.#entries.has(oldest)) break;
       this.#responses.shift();
       oldest = this.#responses.peek();
+    }
+    // One that is kept for long must not keep those behind it.
+    if (this.#responses.length <= this.#entries.size * 2 + 64) return;
+    for (let left = this.#responses.length; left > 0; left--) {
+      const requestId = this.#responses.shift();
+      if (requestId !== undefined && this.#entries.has(requestId)) this.#responses.push(requestId);
     }
   }
 }

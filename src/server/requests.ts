@@ -44,6 +44,29 @@ export class Requests {
     }
   }
 
+  /**
+   * Answers a request that ran, joins one that runs; false where nothing is known of it. Never rejects.
+   */
+  async recall(seat: Seat, request: PendingRequest): Promise<boolean> {
+    try {
+      const known = await this.#core.journal.recall(seat.key, request.requestId);
+      if (this.#isStopped || request.link < seat.link) return true;
+      if (known.state === 'settled') this.#replay(seat, request, known.response);
+      else if (known.state === 'running' || seat.has(request.requestId)) seat.ask(request);
+      else return false;
+    } catch (error) {
+      this.#core.report(error, `the journal, for a request "${request.type}"`);
+      this.#refuse(seat, request, serverError(true));
+    }
+    return true;
+  }
+
+  #replay(seat: Seat, request: PendingRequest, response: string | undefined): void {
+    this.#core.counters.requestsReplayed++;
+    if (response === undefined) this.#refuse(seat, request, unknown('forgotten'));
+    else seat.answer(request.requestId, response);
+  }
+
   /** True where it must be tried again: another node had it, and has it no longer. */
   async #attempt(seat: Seat, request: PendingRequest): Promise<boolean> {
     // The client has a newer link, and sends again on it what it still wants.
@@ -58,9 +81,7 @@ export class Requests {
         await this.#execute(seat, request, handler);
         return false;
       case 'settled':
-        this.#core.counters.requestsReplayed++;
-        if (claimed.response === undefined) this.#refuse(seat, request, unknown('forgotten'));
-        else seat.answer(claimed.response);
+        this.#replay(seat, request, claimed.response);
         return false;
       case 'orphaned':
         await this.#settle(seat, request, unknown('node-died'));
@@ -201,7 +222,7 @@ export class Requests {
       // Refused: this node was declared dead, and another one has told the client so.
       if (!result.accepted) return;
       this.#core.counters.eventsPublished += events.length;
-      seat.answer(done.response);
+      seat.answer(requestId, done.response);
     } catch (error) {
       this.#core.report(error, `the journal, for the response to "${request.type}"`);
       this.#refuse(seat, request, unknown('journal'));
@@ -217,7 +238,7 @@ export class Requests {
   }
 
   #refuse(seat: Seat, request: PendingRequest, error: ErrorBody): void {
-    seat.answer(failed(request.requestId, error));
+    seat.tell(failed(request.requestId, error));
   }
 }
 

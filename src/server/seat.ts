@@ -9,6 +9,8 @@ import { Line } from './line.js';
 /** A link, as its seat sees it. */
 export interface Served {
   write(text: string): void;
+  /** The outcome of a request was written to it. */
+  answered(requestId: string): void;
   /** A newer link was welcomed here. */
   supersede(): void;
   /** Another node welcomed this link: gives way to it if it is the newer one. */
@@ -33,6 +35,8 @@ export interface PendingRequest {
 export interface SeatHost {
   /** Must not reject. */
   answer(seat: Seat, request: PendingRequest): Promise<void>;
+  /** Must not reject. */
+  recall(seat: Seat, request: PendingRequest): Promise<boolean>;
   /** A request was taken, and one was done with. */
   asked(): void;
   done(): void;
@@ -49,8 +53,6 @@ export class Seat {
   readonly #pending = new Map<string, PendingRequest>();
   #peer: Served | undefined;
   #link = -1;
-  /** There is something the journal may be told to forget. */
-  hasAsked = false;
 
   constructor(who: { readonly userKey: string; readonly clientId: string }, host: SeatHost) {
     this.userKey = who.userKey;
@@ -90,8 +92,19 @@ export class Seat {
   }
 
   /** Answers on the newest link; where there is none, the memory keeps the answer. */
-  answer(text: string): void {
+  answer(requestId: string, text: string): void {
     this.#peer?.write(text);
+    this.#peer?.answered(requestId);
+  }
+
+  /** The same for what is no outcome, and so is not remembered. */
+  tell(text: string): void {
+    this.#peer?.write(text);
+  }
+
+  /** Answers or joins a request that is known; false where it is not. */
+  recall(request: PendingRequest): Promise<boolean> {
+    return this.#host.recall(this, request);
   }
 
   has(requestId: string): boolean {
@@ -100,7 +113,6 @@ export class Seat {
 
   /** A repeat of a request that waits or runs keeps its place and waits for its answer. */
   ask(request: PendingRequest): void {
-    this.hasAsked = true;
     const known = this.#pending.get(request.requestId);
     if (known !== undefined) {
       known.link = request.link;

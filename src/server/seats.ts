@@ -69,6 +69,10 @@ export class Seats implements SeatHost {
     return this.#requests.answer(seat, request);
   }
 
+  recall(seat: Seat, request: PendingRequest): Promise<boolean> {
+    return this.#requests.recall(seat, request);
+  }
+
   /** Requests that wait or run. */
   get pending(): number {
     return this.#pending;

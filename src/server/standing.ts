@@ -11,7 +11,7 @@ import type { Outlet } from './outlet.js';
 import type { RateMeter } from './rate.js';
 import { Renewal } from './renewal.js';
 import { failed } from './requests.js';
-import type { Seat } from './seat.js';
+import type { PendingRequest, Seat } from './seat.js';
 import type { WireRequest } from './wire.js';
 
 /** The connection that was welcomed. */
@@ -27,9 +27,20 @@ export interface StandingSetup {
   readonly broken: (error: unknown, about: string) => void;
 }
 
+/** A frame, as it came. */
+export interface Arrival {
+  readonly frame: ClientFrame;
+  /** Milliseconds that the rate asks for; undefined: the frame may pass. */
+  readonly wait: number | undefined;
+  /** In UTF-16 units. */
+  readonly size: number;
+}
+
 const PONG = '{"kind":"pong"}';
 /** How often the journal is told what a client has for certain, in ms. */
 const FORGET_INTERVAL = 30_000;
+/** Answers of which it is watched that they arrive; what is beyond stays in the journal. */
+const MOST_ANSWERED = 10_000;
 
 export class Standing {
   readonly seat: Seat;
@@ -40,7 +51,8 @@ export class Standing {
   readonly #memberships: Memberships;
   readonly #messages: Messages;
   readonly #renewal: Renewal;
-  readonly #openedAt: number;
+  /** When each outcome was last written to this link; the oldest comes first. */
+  readonly #answered = new Map<string, number>();
   /** When this link is closed because a newer one is served, during a handover. */
   #fencedAt: number | undefined;
   #forgotAt = 0;
@@ -53,7 +65,6 @@ export class Standing {
     this.seat = seat;
     this.link = hello.link;
     this.user = identity.user;
-    this.#openedAt = core.clock.now();
     this.#memberships = new Memberships({
       core,
       outlet,
@@ -86,8 +97,7 @@ export class Standing {
     this.#memberships.join(wishesOf(hello));
   }
 
-  /** @param wait ms that the rate asks for; undefined: the frame may pass. */
-  handle(frame: ClientFrame, wait: number | undefined): void {
+  handle({ frame, wait, size }: Arrival): void {
     // A link that is being left is not listened to: its client says it again on the newer one.
     if (this.#fencedAt !== undefined) return;
     switch (frame.kind) {
@@ -95,7 +105,7 @@ export class Standing {
         this.#ask(frame, wait);
         return;
       case 'message':
-        if (wait === undefined) this.#messages.take(frame);
+        if (wait === undefined) this.#messages.take(frame, size);
         else this.#core.counters.messagesDropped++;
         return;
       case 'join':
@@ -128,6 +138,14 @@ export class Standing {
     this.#fencedAt = at;
   }
 
+  answered(requestId: string): void {
+    this.#answered.delete(requestId);
+    this.#answered.set(requestId, this.#core.clock.now());
+    if (this.#answered.size <= MOST_ANSWERED) return;
+    const [oldest] = this.#answered.keys();
+    if (oldest !== undefined) this.#answered.delete(oldest);
+  }
+
   removeFrom(room: string, error: ErrorBody): void {
     this.#memberships.remove(room, error);
   }
@@ -144,35 +162,49 @@ export class Standing {
 
   end(): void {
     this.#memberships.end();
+    this.#messages.end();
     this.#renewal.end();
   }
 
   #ask({ requestId, type, payload, room }: Request, wait: number | undefined): void {
     const { seat, link, id, transport, user } = this;
+    const request = { requestId, type, payload, room, connection: { id, transport }, user, link };
     const isFull = seat.pending >= this.#core.settings.limits.pendingRequests;
     const retryAfter = isFull ? this.#setup.rate.block(this.#core.clock.now(), 0) : wait;
     if (retryAfter === undefined || seat.has(requestId)) {
-      seat.ask({ requestId, type, payload, room, connection: { id, transport }, user, link });
+      seat.ask(request);
       return;
     }
-    this.#core.counters.rateLimited++;
     const message = isFull
       ? 'Too many requests of this client wait for their answer.'
       : 'Too many frames a second.';
-    const error = { code: 'RATE_LIMITED', message, retryable: true, retryAfter };
-    this.#setup.outlet.write(failed(requestId, error));
+    void this.#limit(request, { code: 'RATE_LIMITED', message, retryable: true, retryAfter });
+  }
+
+  /** "Come again" says that nothing happened: not to a repeat of what ran already, or runs. */
+  async #limit(request: PendingRequest, error: ErrorBody): Promise<void> {
+    if (await this.seat.recall(request)) return;
+    this.#core.counters.rateLimited++;
+    this.#setup.outlet.write(failed(request.requestId, error));
   }
 
   /**
-   * What was answered long before the last sign of life, on a link that has lived as long, has
-   * arrived: a client that misses an answer asks again as soon as it has a link.
+   * What was written to this very link long before the client's last sign of life has arrived. An
+   * answer that went to an older link may still be asked for, however long ago that was.
    */
   #forget(now: number, heardAt: number): void {
-    if (!this.seat.hasAsked || now - this.#forgotAt < FORGET_INTERVAL) return;
-    const age = Math.min(this.#core.settings.journal.requestWindow / 2, 300_000);
-    if (heardAt - this.#openedAt < age) return;
+    if (this.#answered.size === 0 || now - this.#forgotAt < FORGET_INTERVAL) return;
+    // What is in the buffer has not arrived, whatever the client says meanwhile.
+    if (this.#setup.outlet.bufferedAmount > 0) return;
     this.#forgotAt = now;
-    this.#core.journal.forget(this.seat.key, age + now - heardAt);
+    const age = Math.min(this.#core.settings.journal.requestWindow / 2, 300_000);
+    const arrived: string[] = [];
+    for (const [requestId, at] of this.#answered) {
+      if (at > heardAt - age) break;
+      arrived.push(requestId);
+      this.#answered.delete(requestId);
+    }
+    if (arrived.length > 0) this.#core.journal.forget(this.seat.key, arrived);
   }
 }
 

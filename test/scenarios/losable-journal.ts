@@ -38,7 +38,8 @@ export function losableJournal(): LosableJournal {
         link: (client, link) => node.link(client, link),
         unlink: (client, link) => node.unlink(client, link),
         claim: (claim) => node.claim(claim),
-        forget: (client, age) => node.forget(client, age),
+        recall: (client, requestId) => node.recall(client, requestId),
+        forget: (client, requestIds) => node.forget(client, requestIds),
         tell: (text) => node.tell(text),
         close: () => node.close(),
       };

@@ -183,7 +183,9 @@ describe('requests of the memory journal', () => {
   });
 
   test('options that are no numbers above 0 are refused', () => {
-    expect(() => memoryJournal({ maxEvents: 0 })).toThrow(/maxEvents must be a finite number above 0/);
+    expect(() => memoryJournal({ maxEvents: 0 })).toThrow(
+      /maxEvents must be a finite number above 0/,
+    );
     expect(() => memoryJournal({ maxAge: Number.NaN })).toThrow(/maxAge/);
     expect(() => memoryJournal({ maxAge: Number.POSITIVE_INFINITY })).toThrow(/maxAge/);
   });
@@ -373,7 +375,8 @@ describe('a journal that fails', () => {
             link: (client, link) => orDown(() => node.link(client, link)),
             unlink: (client, link) => node.unlink(client, link),
             claim: (asked) => orDown(() => node.claim(asked)),
-            forget: (client, age) => node.forget(client, age),
+            recall: (client, requestId) => orDown(() => node.recall(client, requestId)),
+            forget: (client, requestIds) => node.forget(client, requestIds),
             tell: (text) => node.tell(text),
             close: () => node.close(),
           };

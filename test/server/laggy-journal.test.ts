@@ -47,7 +47,8 @@ function laggy(inner: Journal, clock: VirtualClock, random: () => number, lag: n
         link: (client, link) => late(() => node.link(client, link)),
         unlink: (client, link) => ask(() => node.unlink(client, link)),
         claim: (claim) => late(() => node.claim(claim)),
-        forget: (client, age) => ask(() => node.forget(client, age)),
+        recall: (client, requestId) => late(() => node.recall(client, requestId)),
+        forget: (client, requestIds) => ask(() => node.forget(client, requestIds)),
         tell: (text) => ask(() => node.tell(text)),
         close: () => late(() => node.close()),
       };
@@ -214,7 +215,8 @@ describe('an answer of the journal that comes late', () => {
           link: (client, link) => node.link(client, link),
           unlink: (client, link) => node.unlink(client, link),
           claim: (claim) => node.claim(claim),
-          forget: (client, age) => node.forget(client, age),
+          recall: (client, requestId) => node.recall(client, requestId),
+          forget: (client, requestIds) => node.forget(client, requestIds),
           tell: (text) => node.tell(text),
           close: () => node.close(),
         };

@@ -273,6 +273,28 @@ describe('the http server', () => {
     expect(String(data)).toContain('418 Other');
   });
 
+  test('survives the reset of an upgrade that nobody has answered', async () => {
+    const { server, port } = await serving();
+    const listeners = vi.fn();
+    // Another listener of the path: it leaves the socket open.
+    const upgraded = new Promise<{ destroyed: boolean }>((resolve) => {
+      server.on('upgrade', (_, socket) => {
+        listeners(socket.listenerCount('error'));
+        resolve(socket);
+      });
+    });
+    const raw = connect(port, '127.0.0.1');
+    endings.push(() => raw.destroy());
+    raw.write(
+      'GET /other HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n' +
+        'Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n',
+    );
+    const socket = await upgraded;
+    raw.resetAndDestroy();
+    await vi.waitFor(() => expect(socket.destroyed).toBe(true));
+    expect(listeners).toHaveBeenCalledWith(1);
+  });
+
   test('two hubs share it, each on its path', async () => {
     const { server, port } = await serving();
     const second = createHub({ authenticate: () => ({ user: 'second' }) });
