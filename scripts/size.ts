@@ -16,13 +16,13 @@ const bundles = [
   {
     name: 'core + websocket, all exports',
     code: `export * from 'holdfast'; export * from 'holdfast/websocket';`,
-    limit: 19_800,
+    limit: 20_700,
     target: 11_000,
   },
   {
     name: 'createClient + webSocket',
     code: `export { createClient } from 'holdfast'; export { webSocket } from 'holdfast/websocket';`,
-    limit: 19_600,
+    limit: 20_600,
     target: 11_000,
   },
 ];
