@@ -30,7 +30,7 @@ export const requests: Plant[] = [
     id: 'E31',
     breaks: 'a repeat runs again',
     file: 'src/server/request-memory.ts',
-    find: "if (entry?.state === 'settled') return { state: 'settled', response: entry.response };\n    if (entry !== undefined) {",
+    find: "if (entry?.state === 'settled') {\n      this.recall(claim.requestId);\n      return { state: 'settled', response: entry.response };\n    }\n    if (entry !== undefined) {",
     replace: "if (entry?.state === 'running') {",
     test: 'test/scenarios/requests.test.ts',
   },
