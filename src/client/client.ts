@@ -91,8 +91,13 @@ export class Client<C extends Contract = AnyContract> extends Listening<C> {
       notify: (state) => this.#states.emit(STATE, state),
       report,
     });
-    const { driver, ttl } = { driver: this.#driver, ttl: checked.outbox.ttl };
-    this.#outgoing = new Outgoing({ contract, transport, environment, driver, ttl });
+    this.#outgoing = new Outgoing({
+      contract,
+      transport,
+      environment,
+      driver: this.#driver,
+      ttl: checked.outbox.ttl,
+    });
   }
 
   protected get channel(): Channel {

@@ -50,10 +50,6 @@ export class Emitter<A extends readonly unknown[]> {
     return this.#emitter.listenerCount(type) > 0;
   }
 
-  get isEmpty(): boolean {
-    return this.#emitter.eventNames().length === 0;
-  }
-
   #remove(type: string, guarded: Guarded<A>): void {
     guarded.listener = null;
     this.#emitter.off(type, guarded);
