@@ -21,7 +21,7 @@ const layers = {
 const nodeFiles = [
   '^src/server/',
   '^src/platform/node\\.ts$',
-  '^src/storage/sqlite\\.ts$',
+  '^src/storage/sqlite[^/]*\\.ts$',
   '^src/transports/webhook\\.ts$',
   '^src/testing/node\\.ts$',
   '\\.node\\.ts$',

@@ -9,6 +9,8 @@ const edges = [
   'src/platform/*.ts',
   'src/elements/**',
   'src/react/**',
+  'src/storage/indexed-db.ts',
+  'src/storage/web-lock.ts',
   'src/testing/node.ts',
   // Its hop: one real macrotask, after which every promise has settled.
   'src/testing/virtual-clock.ts',

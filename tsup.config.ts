@@ -5,6 +5,10 @@ const entries = {
   index: 'src/index.ts',
   websocket: 'src/transports/websocket.ts',
   server: 'src/server/index.ts',
+  'server/sqlite': 'src/server/sqlite-journal.ts',
+  storage: 'src/storage/define.ts',
+  'storage/indexed-db': 'src/storage/indexed-db.ts',
+  'storage/sqlite': 'src/storage/sqlite.ts',
   testing: 'src/testing/index.ts',
   'testing/node': 'src/testing/node.ts',
 };

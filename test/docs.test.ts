@@ -63,6 +63,7 @@ describe('the tables of docs/api.md', () => {
       RATE_LIMITED: true,
       SERVER_ERROR: true,
       PROTOCOL_ERROR: true,
+      STORAGE_FAILED: true,
       LISTENER_FAILED: true,
       NOT_SENT: true,
       OUTCOME_UNKNOWN: true,

@@ -17,14 +17,15 @@ import type {
 import { HoldfastError } from '../protocol/errors.js';
 import { isReservedRoom } from '../protocol/frame.js';
 import { Audience, type Channel, type EventInfo } from './audience.js';
-import { Driver, settled } from './driver.js';
+import { print } from './debug.js';
+import { Driver } from './driver.js';
 import { type Environment, platformEnvironment } from './environment.js';
 import { Listening } from './listening.js';
 import type { Metrics } from './metrics.js';
 import { type ClientOptions, checkNumber, checkOptions } from './options.js';
 import { aborted, Outgoing, onAbort, type RequestOptions, type SendOptions } from './outgoing.js';
 import { Room } from './room.js';
-import { redacted, type TraceEntry } from './trace.js';
+import { redaction, type TraceEntry, type TraceOptions } from './trace.js';
 
 /** A request without a response yet. */
 export interface Pending {
@@ -60,6 +61,10 @@ export class Client<C extends Contract = AnyContract> extends Listening<C> {
   readonly #states: Emitter<[ConnectionState]>;
   readonly #errors: Emitter<[HoldfastError]>;
   readonly #traces: Emitter<[TraceEntry]>;
+  /** What the session was made of, for a replay. */
+  readonly #made: TraceOptions;
+  #redact: ReturnType<typeof redaction> | null = null;
+  #isPrinting = false;
   readonly #report = (thrown: unknown) => this.#tellError(thrown);
 
   constructor(options: ClientOptions<C>) {
@@ -68,23 +73,32 @@ export class Client<C extends Contract = AnyContract> extends Listening<C> {
     const { auth, contract = {}, onGap, transport } = options;
     const report = this.#report;
     const environment = { ...platformEnvironment, ...options.environment };
+    const { storage, ...outbox } = checked.outbox;
+    this.#made = {
+      ...checked,
+      outbox,
+      storage: storage?.name ?? null,
+      transport: transport.name,
+      auth: auth === undefined ? null : { timeout: checked.authTimeout },
+      inbox: { ...checked.inbox, heals: onGap !== undefined },
+    };
+    const ask = judge(options, report);
     this.#environment = environment;
     this.#audience = new Audience(contract, report);
     this.#states = new Emitter(report);
     this.#traces = new Emitter(report);
     this.#errors = new Emitter((thrown) => lastResort(environment, thrown));
     this.#session = new Session({
-      ...checked,
+      ...this.#made,
       clientId: () => environment.id(),
-      transport: transport.name,
-      auth: auth === undefined ? null : { timeout: checked.authTimeout },
-      inbox: { ...checked.inbox, heals: onGap !== undefined },
-      shouldReconnect: judge(options, report),
+      shouldReconnect: (error) => this.#driver.answered(ask(error)),
+      ledger: storage === undefined ? null : () => storage.ledger(),
     });
     this.#driver = new Driver({
       session: this.#session,
       transport,
       environment,
+      storage,
       auth,
       onGap,
       deliver: (event, had) => this.#audience.deliver(event, had),
@@ -123,10 +137,11 @@ export class Client<C extends Contract = AnyContract> extends Listening<C> {
    * @throws HoldfastError (as a rejection) where the client closes or is disconnected before.
    */
   connect({ signal }: { signal?: AbortSignal } = {}): Promise<void> {
-    if (signal?.aborted) return settled(Promise.reject(aborted('connect()', signal)));
+    if (signal?.aborted) return this.#driver.settled(Promise.reject(aborted('connect()', signal)));
+    this.#print();
     const { call, connected } = this.#driver.connect();
     onAbort(signal, connected, (by) => this.#driver.abortConnect(call, aborted('connect()', by)));
-    return settled(connected);
+    return this.#driver.settled(connected);
   }
 
   /** Takes a new link now: skips a wait, or leaves a connection that the application distrusts. */
@@ -158,10 +173,16 @@ export class Client<C extends Contract = AnyContract> extends Listening<C> {
     return this.#errors.on(ERROR, listener);
   }
 
-  /** Hears every fact and decision, credentials redacted. Costs nothing while nobody listens. */
+  /**
+   * Hears every fact and decision, credentials redacted. Costs nothing while nobody listens. What it
+   * hears from before `connect()` on can be saved and replayed: `saveTrace` of `holdfast/testing`.
+   */
   onTrace(listener: (entry: TraceEntry) => unknown): () => void {
     const off = this.#traces.on(TRACE, listener);
-    this.#driver.trace = (entry) => this.#traces.emit(TRACE, redacted(entry));
+    const { clock } = this.#environment;
+    this.#redact ??= redaction(() => ({ options: this.#made, unix: clock.date() - clock.now() }));
+    const redact = this.#redact;
+    this.#driver.trace = (entry) => this.#traces.emit(TRACE, redact(entry));
     return () => {
       off();
       if (!this.#traces.hears(TRACE)) this.#driver.trace = null;
@@ -179,7 +200,7 @@ export class Client<C extends Contract = AnyContract> extends Listening<C> {
     options: RequestOptions = {},
   ): Promise<ResponseData<C, T>> {
     const response = this.#outgoing.request(type, payload, options);
-    response.catch(() => {});
+    response.catch((error) => this.#driver.count(error));
     // eslint-disable-next-line @typescript-eslint/consistent-type-assertions -- the contract's schema has checked it, or there is none
     return response as Promise<ResponseData<C, T>>;
   }
@@ -210,7 +231,17 @@ export class Client<C extends Contract = AnyContract> extends Listening<C> {
     );
   }
 
-  /** Requests without a response, in order. */
+  /**
+   * Opens the storage before `connect()` does, and answers with the requests that an earlier page or
+   * process left unanswered: they go on by themselves, and each `result` settles as its own would
+   * have. Without a storage there are none. Never rejects: a storage that fails is reported.
+   */
+  async restore(): Promise<Pending[]> {
+    await this.#driver.restored();
+    return this.pending();
+  }
+
+  /** Requests without a response, in order; where there is a storage, those that it has. */
   pending(): Pending[] {
     return this.#session.pending().map(({ requestId, type, payload, room, sent }) => ({
       requestId,
@@ -224,12 +255,17 @@ export class Client<C extends Contract = AnyContract> extends Listening<C> {
 
   /** Resolves when nothing waits to be written: the moment to send more. */
   drained(): Promise<void> {
-    return settled(this.#driver.drained());
+    return this.#driver.settled(this.#driver.drained());
   }
 
   metrics(): Metrics {
-    const { latency, queued } = this.state;
-    return { ...this.#session.metrics(), latency, queued };
+    return this.#driver.metrics();
+  }
+
+  /** What the platform asks to have printed; looked up once. */
+  #print(): void {
+    if (!this.#isPrinting) print(this, this.#environment);
+    this.#isPrinting = true;
   }
 
   #tellError(thrown: unknown): void {
@@ -237,6 +273,7 @@ export class Client<C extends Contract = AnyContract> extends Listening<C> {
       thrown instanceof HoldfastError
         ? thrown
         : new HoldfastError('LISTENER_FAILED', 'A listener threw.', { cause: thrown });
+    this.#driver.count(error);
     if (!this.#errors.emit(ERROR, error)) lastResort(this.#environment, error);
   }
 }

@@ -5,12 +5,14 @@ import type { RoomState } from '../machine/rooms.js';
 import type { Session } from '../machine/session.js';
 import type { ConnectionState } from '../machine/status.js';
 import type { Wire } from '../protocol/codec.js';
-import { HoldfastError } from '../protocol/errors.js';
+import { type ErrorCategory, HoldfastError } from '../protocol/errors.js';
 import type { Event } from '../protocol/frame.js';
 import { Alarm } from './alarm.js';
 import type { Environment, LifecycleSignal } from './environment.js';
+import type { Metrics } from './metrics.js';
 import type { GapNotice } from './options.js';
-import type { TraceEntry } from './trace.js';
+import type { ClientStorage, Slot } from './storage.js';
+import type { Answer, TraceEntry } from './trace.js';
 import type { Link, Transport } from './transport.js';
 import { Waiters } from './waiters.js';
 
@@ -18,6 +20,7 @@ export interface DriverParts {
   session: Session;
   transport: Transport;
   environment: Environment;
+  storage: ClientStorage | undefined;
   auth: ((about: { reason: CredentialReason; signal: AbortSignal }) => unknown) | undefined;
   onGap: ((gap: GapNotice) => unknown) | undefined;
   /** Gives an event to the listeners; calls `had` when all of them have had it. */
@@ -31,12 +34,14 @@ export class Driver {
   readonly #parts: DriverParts;
   readonly #links = new Map<number, Link>();
   readonly #waiters = new Waiters();
-  /** Calls of `connect()` and of `drained()` that wait. */
+  /** Calls of `connect()`, of `drained()` and of `restore()` that wait. */
   #connects: number[] = [];
   #drains: number[] = [];
+  #restores: number[] = [];
   readonly #alarm: Alarm;
   readonly #healing = new Map<number, AbortController>();
   #asking: AbortController | null = null;
+  #slot: Slot | null = null;
   #stopLifecycle: (() => void) | null = null;
   readonly #orders: Order[] = [];
   #running = false;
@@ -49,6 +54,10 @@ export class Driver {
   /** Nothing but events was delivered in this tick: no state, no deadline and no promise has moved. */
   #isQuiet = true;
   #told: ConnectionState | null = null;
+  #steps = 0;
+  /** What `shouldReconnect` has answered in the step that runs. */
+  #answers: Answer[] = [];
+  readonly #errors: Partial<Record<ErrorCategory, number>> = {};
   /** Hears every fact and every order; set while somebody listens. */
   trace: ((entry: TraceEntry) => void) | null = null;
 
@@ -62,6 +71,32 @@ export class Driver {
   get state(): ConnectionState {
     const { clock } = this.#parts.environment;
     return this.#parts.session.state(clock.date() - clock.now());
+  }
+
+  metrics(): Metrics {
+    const { clock } = this.#parts.environment;
+    const { latency, queued } = this.state;
+    const errors = { ...this.#errors };
+    return { ...this.#parts.session.metrics(clock.now()), latency, queued, errors };
+  }
+
+  /** An error that was told to the application, in whichever way. */
+  count(error: unknown): void {
+    if (!(error instanceof HoldfastError)) return;
+    this.#errors[error.category] = (this.#errors[error.category] ?? 0) + 1;
+  }
+
+  /** What says no more than that it is done. One that nobody awaits does not end a process by its rejection. */
+  settled(promise: Promise<unknown>): Promise<void> {
+    const done = promise.then(() => {});
+    done.catch((error) => this.count(error));
+    return done;
+  }
+
+  /** What `shouldReconnect` says goes into the trace: a replay cannot ask it again. */
+  answered<A extends Answer | undefined>(answer: A): A {
+    if (this.trace !== null) this.#answers.push(answer ?? null);
+    return answer;
   }
 
   /** One thing that happened. The machine decides at once; its orders wait their turn. */
@@ -96,6 +131,15 @@ export class Driver {
     const response = this.#waiters.add(request.requestId);
     this.dispatch({ fact: 'asked', request });
     return response;
+  }
+
+  /** Opens the storage, where there is one; resolves once it has been read, or given up. */
+  restored(): Promise<unknown> {
+    const call = ++this.#calls;
+    this.#restores.push(call);
+    const restored = this.#waiters.add(call);
+    this.dispatch({ fact: 'restoreAsked' });
+    return restored;
   }
 
   roomState(room: string): RoomState {
@@ -136,9 +180,16 @@ export class Driver {
     const before = this.#orders.length;
     this.#now ??= environment.clock.now();
     this.#isStepping = true;
-    session.step(fact, this.#now, environment.random(), this.#orders);
+    const roll = environment.random();
+    session.step(fact, this.#now, roll, this.#orders);
     this.#isStepping = false;
-    this.trace?.({ at: this.#now, fact, orders: this.#orders.slice(before) });
+    const step = ++this.#steps;
+    if (this.trace !== null) {
+      const orders = this.#orders.slice(before);
+      const answers = this.#answers.splice(0);
+      const { deadline } = session;
+      this.trace({ step, at: this.#now, roll, fact, orders, deadline, answers });
+    }
     const next = this.#later.shift();
     if (next !== undefined) this.#step(next);
   }
@@ -203,6 +254,17 @@ export class Driver {
       case 'answerConnects':
         this.#waiters.answer(this.#connects, order.error);
         this.#connects = [];
+        break;
+      case 'restore':
+        void this.#restore();
+        break;
+      case 'store':
+        this.#store(order);
+        break;
+      case 'release':
+        // What it promises never to do, a stranger's may.
+        this.#slot?.close().catch(this.#parts.report);
+        this.#slot = null;
         break;
       case 'report':
         this.#parts.report(order.error);
@@ -276,6 +338,34 @@ export class Driver {
     );
   }
 
+  async #restore(): Promise<void> {
+    const { environment, report, storage, transport } = this.#parts;
+    const { clock } = environment;
+    try {
+      const host = { id: () => environment.id(), date: () => clock.date(), report };
+      const slot = await storage?.open(host);
+      if (slot === undefined) return;
+      this.#slot = slot;
+      const requests = slot.saved.requests.map((request) => {
+        this.#waiters.add(request.requestId);
+        return { ...request, payload: transport.codec.payload(request.wire) };
+      });
+      this.dispatch({ fact: 'restored', saved: { ...slot.saved, requests }, date: clock.date() });
+    } catch (thrown) {
+      this.dispatch({ fact: 'restoreFailed', error: storageError('opened', thrown) });
+    }
+  }
+
+  #store({ write, changes }: Order & { order: 'store' }): void {
+    run((slot: Slot | null) => slot?.write(changes), this.#slot).then(
+      () => this.dispatch({ fact: 'stored', write }),
+      (thrown: unknown) => {
+        const error = storageError('written', thrown);
+        this.dispatch({ fact: 'storeFailed', write, error });
+      },
+    );
+  }
+
   #beginTick(): void {
     if (this.#ticking) return;
     this.#ticking = true;
@@ -297,6 +387,10 @@ export class Driver {
     if (this.#drains.length > 0 && this.#parts.session.isDrained) {
       this.#waiters.answer(this.#drains, null);
       this.#drains = [];
+    }
+    if (this.#restores.length > 0 && this.#parts.session.isReady) {
+      this.#waiters.answer(this.#restores, null);
+      this.#restores = [];
     }
     this.#alarm.set(this.#parts.session.deadline, this.#now ?? 0);
     this.#now = null;
@@ -334,16 +428,18 @@ export class Driver {
   }
 }
 
-/** What says no more than that it is done. One that nobody awaits does not end a process by its rejection. */
-export function settled(promise: Promise<unknown>): Promise<void> {
-  const done = promise.then(() => {});
-  done.catch(() => {});
-  return done;
-}
-
 /** Calls a stranger's function; a throw becomes a rejection. */
 async function run<A>(stranger: ((about: A) => unknown) | undefined, about: A): Promise<unknown> {
   return stranger?.(about);
+}
+
+function storageError(what: 'opened' | 'written', thrown: unknown): HoldfastError {
+  if (thrown instanceof HoldfastError) return thrown;
+  return new HoldfastError(
+    'STORAGE_FAILED',
+    `The storage could not be ${what}. Requests go on, and are kept in memory.`,
+    { cause: thrown },
+  );
 }
 
 function failed(option: string, why: string, cause?: unknown): HoldfastError {

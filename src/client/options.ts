@@ -4,6 +4,7 @@ import type { CredentialReason, GapReason } from '../machine/order.js';
 import type { Contract } from '../protocol/contract.js';
 import { HoldfastError } from '../protocol/errors.js';
 import type { Environment } from './environment.js';
+import type { ClientStorage } from './storage.js';
 import type { Transport } from './transport.js';
 
 /** What a client is made of. Durations are milliseconds, sizes bytes of an encoded frame. */
@@ -83,6 +84,11 @@ export interface OutboxOptions {
   ttl: number;
   /** Requests on the wire at a time. @default 64 */
   maxInFlight: number;
+  /**
+   * Where requests and cursors outlive a reload or a crash: `indexedDbStorage()`, `sqliteStorage()`.
+   * A request is durable before it counts as queued. @default none: they live as long as the client
+   */
+  storage?: ClientStorage | undefined;
 }
 
 export interface InboxOptions {
@@ -129,6 +135,7 @@ export const defaults = Object.freeze({
     overflow: 'reject',
     ttl: Number.POSITIVE_INFINITY,
     maxInFlight: 64,
+    storage: undefined,
   }),
   inbox: Object.freeze<InboxOptions>({ dedupWindow: 10_000, maxHeld: 10_000 }),
   limits: Object.freeze<LimitOptions>({ maxMessageSize: 1_048_576, messagesPerSecond: 100 }),
@@ -171,10 +178,14 @@ export function checkOptions<C extends Contract>(options: ClientOptions<C>): Che
   checkChoice('outbox.overflow', checked.outbox.overflow, ['reject', 'drop-oldest', 'drop-newest']);
   checkNumber('authTimeout', checked.authTimeout, 1);
   if (checked.pauseAfter !== null) checkNumber('pauseWhenHidden.afterMs', checked.pauseAfter, 0);
+  const { storage } = checked.outbox;
+  if (storage !== undefined && typeof storage.ledger !== 'function') {
+    throw bad('outbox.storage', storage, 'a storage, such as indexedDbStorage()');
+  }
   for (const group of ['reconnect', 'heartbeat', 'outbox', 'inbox', 'limits'] as const) {
     checkKeys(`${group}.`, checked[group] ?? {}, Object.keys(defaults[group]));
     for (const [name, value] of Object.entries(checked[group] ?? {})) {
-      if (name === 'jitter' || name === 'overflow' || name === 'failFast') continue;
+      if (unmeasured.includes(name)) continue;
       checkNumber(`${group}.${name}`, value, name === 'maxAttempts' || name === 'ttl' ? 0 : 1);
     }
   }
@@ -208,6 +219,9 @@ function checkKeys(group: string, given: object, names: readonly string[]): void
     );
   }
 }
+
+/** Options of groups that are no numbers. */
+const unmeasured = ['jitter', 'overflow', 'failFast', 'storage'];
 
 const known = [
   ...Object.keys(defaults),

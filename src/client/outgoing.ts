@@ -74,6 +74,7 @@ export class Outgoing {
       delivery,
       timeout,
       ttl,
+      expiresAt: timestamp + ttl,
       coalesceKey: options.coalesceKey,
     });
     onAbort(signal, response, () => driver.dispatch({ fact: 'aborted', requestId }));

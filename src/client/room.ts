@@ -10,7 +10,7 @@ import type {
 } from '../protocol/contract.js';
 import { HoldfastError } from '../protocol/errors.js';
 import type { Channel } from './audience.js';
-import { type Driver, settled } from './driver.js';
+import type { Driver } from './driver.js';
 import { Listening } from './listening.js';
 import { aborted, onAbort, type RequestOptions, type SendOptions } from './outgoing.js';
 
@@ -25,7 +25,10 @@ export interface Speaker<C extends Contract> {
 }
 
 export interface JoinOptions {
-  /** The last eventId the application has; null and undefined: where this client stood, or now. */
+  /**
+   * The last eventId the application has; `"stored"`: where the storage left the room; null and
+   * undefined: where this client stood, or now.
+   */
   since?: string | null | undefined;
   signal?: AbortSignal;
 }
@@ -60,15 +63,15 @@ export class Room<C extends Contract> extends Listening<C> {
    */
   join({ since, signal }: JoinOptions = {}): Promise<void> {
     const what = `Joining "${this.name}"`;
-    if (signal?.aborted) return settled(Promise.reject(aborted(what, signal)));
+    if (signal?.aborted) return this.#driver.settled(Promise.reject(aborted(what, signal)));
     // What a storage returns for "nothing" is nothing.
     const from = since ?? undefined;
     if (from !== undefined && (typeof from !== 'string' || from === '')) {
-      return settled(Promise.reject(badSince(from)));
+      return this.#driver.settled(Promise.reject(badSince(from)));
     }
     const { call, joined } = this.#driver.join(this.name, from);
     onAbort(signal, joined, (by) => this.#driver.abortJoin(this.name, call, aborted(what, by)));
-    return settled(joined);
+    return this.#driver.settled(joined);
   }
 
   /** One `join()` less; the last one forgets where this client stood. */

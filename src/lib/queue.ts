@@ -18,7 +18,13 @@ export class Queue<T> {
   shift(): T | undefined {
     const item = this.#items[this.#head];
     if (item === undefined) return undefined;
-    this.#head++;
+    const next = this.#items[++this.#head];
+    if (next === undefined) {
+      this.#empty();
+      return item;
+    }
+    // What was shifted is not held any longer: a client has a queue for each of its rooms.
+    this.#items[this.#head - 1] = next;
     // Amortised: the dead half is cut off only once it is as long as the living one.
     if (this.#head > 64 && this.#head * 2 > this.#items.length) this.#compact();
     return item;
@@ -46,6 +52,12 @@ export class Queue<T> {
 
   clear(): void {
     this.#items = [];
+    this.#head = 0;
+  }
+
+  /** One by one: `length = 0` would give the array's memory back, and every push would ask for it anew. */
+  #empty(): void {
+    while (this.#items.length > 0) this.#items.pop();
     this.#head = 0;
   }
 

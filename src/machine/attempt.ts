@@ -4,6 +4,8 @@ import { NEVER } from './step.js';
 /** While there is no connection exactly one of these is pending, each with its own deadline. */
 export type Attempt =
   | { readonly step: 'waiting'; readonly until: number }
+  /** The storage is being opened; it has its own deadline. */
+  | { readonly step: 'restoring' }
   /** Credentials keep their own deadline. */
   | { readonly step: 'asking' }
   | { readonly step: 'dialing'; readonly link: number; readonly until: number }

@@ -112,7 +112,6 @@ export class Credentials {
   /** Nothing after a sign-out carries the old ones. */
   drop(): void {
     this.#current = null;
-    this.#serial++;
     this.renewAt = NEVER;
   }
 }

@@ -1,17 +1,27 @@
 /** What goes over a link, whichever it is: requests and messages out, events in, rooms both ways. */
 import { HoldfastError } from '../protocol/errors.js';
-import type { Event, Response, RoomVerdict, RoomWish } from '../protocol/frame.js';
-import type { Ask, Tell } from './fact.js';
+import {
+  type Event,
+  ME,
+  type Response,
+  type RoomVerdict,
+  type RoomWish,
+} from '../protocol/frame.js';
+import type { Ask, Restored, Tell } from './fact.js';
+import { storageOverdue } from './faults.js';
 import { Inbox, type InboxLimits } from './inbox.js';
+import type { Ledger } from './ledger.js';
 import type { Outgoing } from './order.js';
 import { Outbox, type OutboxLimits, type OutboxTerms } from './outbox.js';
-import { isBehind, isCurrent, type Room, type RoomState, Rooms } from './rooms.js';
+import { isBehind, isCurrent, type Room, type RoomState, Rooms, STORED } from './rooms.js';
 import { NEVER, type Step } from './step.js';
 
 export interface DeliveryLimits {
   outbox: OutboxLimits;
   inbox: InboxLimits;
   terms: OutboxTerms;
+  /** The books of the storage; null where there is none. */
+  ledger: Ledger | null;
 }
 
 /** Above so many bytes in the link's buffer nothing more is written: order and memory stay ours. */
@@ -29,19 +39,48 @@ export class Delivery {
   #recheckAt = NEVER;
   /** Whether a room is behind, until something that could change it happens. */
   #behind: boolean | null = null;
+  readonly #ledger: Ledger | null;
+  /** Since when there is a link, and for how long there were others before it, in ms. */
+  #linkedAt: number | null = null;
+  #linkedFor = 0;
 
   constructor(limits: DeliveryLimits) {
-    this.#outbox = new Outbox(limits.outbox, limits.terms);
+    this.#ledger = limits.ledger;
+    this.#outbox = new Outbox(limits.outbox, limits.terms, limits.ledger);
     this.#inbox = new Inbox(limits.inbox);
     this.#rooms = new Rooms(limits.terms.maxMessageSize);
   }
 
-  get counts(): Inbox['counts'] {
-    return this.#inbox.counts;
+  /** Everything counted here; `now` ends the time connected. */
+  metrics(now: number) {
+    const since = this.#linkedAt ?? now;
+    return {
+      ...this.#inbox.counts,
+      ...this.#outbox.counts,
+      connectedFor: this.#linkedFor + now - since,
+      queuedBytes: this.#outbox.bytes,
+      responseTime: this.#outbox.responses.percentiles,
+    };
+  }
+
+  /** Events in, requests and messages out. */
+  get traffic(): number[] {
+    const { messagesSent, requestsSent } = this.#outbox.counts;
+    return [this.#inbox.counts.received, requestsSent + messagesSent];
+  }
+
+  /** Whom a link presents, and from where, is known: there is no storage, or it has been asked. */
+  get isReady(): boolean {
+    return this.#ledger?.isReady ?? true;
   }
 
   get queued(): number {
-    return this.#outbox.size;
+    return this.#outbox.queued;
+  }
+
+  /** No request is unanswered, and none waits to be stored. */
+  get isIdle(): boolean {
+    return this.#outbox.size === 0;
   }
 
   get waiting(): number {
@@ -60,7 +99,40 @@ export class Delivery {
 
   get deadline(): number {
     const { deadline } = this.#outbox;
-    return Math.min(deadline, this.#rooms.deadline, this.#inbox.deadline, this.#recheckAt);
+    return Math.min(
+      deadline,
+      this.#rooms.deadline,
+      this.#inbox.deadline,
+      this.#recheckAt,
+      this.#ledger?.deadline ?? NEVER,
+    );
+  }
+
+  openStorage(step: Step): void {
+    this.#ledger?.open(step);
+  }
+
+  /** False where the storage comes too late: what it holds is left to the next owner. */
+  restored(saved: Restored, date: number, { now, out }: Step): boolean {
+    if (this.#ledger?.opened(saved.requests, out) !== true) return false;
+    this.#outbox.restore(saved, { now, date }, out);
+    this.#rooms.restore(saved.cursors);
+    return true;
+  }
+
+  /** It cannot be opened: everything stays in memory. */
+  restoreFailed(error: HoldfastError, step: Step): void {
+    if (this.#ledger?.lose() !== true) return;
+    this.#rooms.restore([]);
+    step.out.push({ order: 'report', error });
+  }
+
+  stored(write: number, step: Step): void {
+    this.#ledger?.stored(write, step.now);
+  }
+
+  storeFailed(write: number, error: HoldfastError, step: Step): void {
+    if (this.#ledger?.failed(write, step.now) === true) step.out.push({ order: 'report', error });
   }
 
   pending(): ReturnType<Outbox['pending']> {
@@ -86,6 +158,7 @@ export class Delivery {
 
   ask(request: Ask, step: Step): void {
     this.#outbox.ask(request, step.now, step.out);
+    this.openStorage(step);
   }
 
   tell(message: Tell, step: Step): void {
@@ -108,6 +181,7 @@ export class Delivery {
 
   join(name: string, since: string | undefined, call: number, step: Step): void {
     const room = this.#rooms.want(name, since, call);
+    if (since === STORED) this.openStorage(step);
     if (room.onLink === 'joined' && isCurrent(room)) answerJoins(room, null, step);
   }
 
@@ -123,6 +197,7 @@ export class Delivery {
     if (room === null) return;
     this.#behind = null;
     this.#inbox.abandon(room, step);
+    this.#ledger?.moved(name, null);
     answerJoins(room, notJoined(name, 'it was left before'), step);
   }
 
@@ -134,7 +209,9 @@ export class Delivery {
 
   delivered(name: string, eventId: string): void {
     const room = this.#rooms.get(name);
-    if (room !== undefined) this.#inbox.delivered(room, eventId);
+    if (room === undefined) return;
+    this.#inbox.delivered(room, eventId);
+    this.#moved(room);
   }
 
   verdict(verdict: RoomVerdict, step: Step): void {
@@ -154,6 +231,7 @@ export class Delivery {
     else if (room.onLink !== 'moved') {
       room.onLink = 'joined';
       this.#inbox.joined(room, verdict, step);
+      this.#moved(room);
     }
   }
 
@@ -161,7 +239,9 @@ export class Delivery {
     const room = this.#rooms.get(name);
     if (room?.gap?.run !== run || room.gap.state.name !== 'healing') return;
     this.#behind = null;
-    if (this.#inbox.healed(room, eventId, step)) {
+    const isElsewhere = this.#inbox.healed(room, eventId, step);
+    this.#moved(room);
+    if (isElsewhere) {
       if (room.onLink !== 'absent') this.#rejoin(room);
     } else this.#settleRoom(room, step);
   }
@@ -181,6 +261,7 @@ export class Delivery {
   welcomed(session: string | null, terms: OutboxTerms, step: Step): void {
     this.#behind = null;
     this.#control = [];
+    this.#linkedAt = step.now;
     this.#rooms.welcomed(terms.maxMessageSize);
     this.#outbox.resume(session, terms, step.now, step.out);
   }
@@ -189,6 +270,8 @@ export class Delivery {
     this.#behind = null;
     this.#control = [];
     this.#recheckAt = NEVER;
+    this.#linkedFor += step.now - (this.#linkedAt ?? step.now);
+    this.#linkedAt = null;
     this.#rooms.unlinked();
     this.#outbox.unlink(step.now, step.out);
   }
@@ -203,6 +286,12 @@ export class Delivery {
     this.#outbox.failAll('identity', step.out);
     const me = this.#rooms.forgetMe();
     if (me !== undefined) this.#inbox.abandon(me, step);
+    this.#ledger?.moved(ME, null);
+  }
+
+  /** Whom the requests belong to from now on. */
+  own(user: string | null): void {
+    this.#ledger?.identify(user);
   }
 
   closed(step: Step): void {
@@ -212,6 +301,16 @@ export class Delivery {
       room.wanted = Math.max(0, room.wanted - room.calls.length);
       answerJoins(room, notJoined(room.name, 'the client was closed'), step);
     }
+  }
+
+  /** The client is closed for good. */
+  release(step: Step): void {
+    this.#ledger?.close(step.out);
+  }
+
+  /** What the tick changed, to the storage. */
+  save(step: Step): void {
+    this.#ledger?.flush(step);
   }
 
   /** What the tick gathered, in the order of its importance: the link, the rooms, the outbox. */
@@ -228,6 +327,7 @@ export class Delivery {
   timeUp(step: Step): void {
     if (step.now >= this.#recheckAt) this.#recheckAt = NEVER;
     this.#outbox.expire(step.now, step.out);
+    this.#checkStorage(step);
     this.#rooms.timeUp(step.now);
     this.#inbox.timeUp(step);
   }
@@ -235,6 +335,17 @@ export class Delivery {
   #rejoin(room: Room): void {
     this.#behind = null;
     this.#rooms.move(room);
+  }
+
+  /** Where a gap is open, what is stored stays before it: `onGap` has not done its work. */
+  #moved({ name, cursor, gap }: Room): void {
+    if (gap === null && cursor !== undefined) this.#ledger?.moved(name, cursor);
+  }
+
+  #checkStorage(step: Step): void {
+    const overdue = this.#ledger?.overdue(step.now) ?? null;
+    if (overdue === 'open') this.restoreFailed(storageOverdue('open'), step);
+    else if (overdue !== null) this.storeFailed(overdue, storageOverdue('write'), step);
   }
 
   #settleRoom(room: Room, step: Step): void {
@@ -248,6 +359,7 @@ export class Delivery {
       this.#rooms.retryLater(room, step.now + (error.retryAfter ?? 1_000));
     } else {
       this.#inbox.abandon(room, step);
+      this.#ledger?.moved(room.name, null);
       this.#rooms.refuse(room, error, step.out);
     }
   }

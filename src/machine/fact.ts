@@ -38,7 +38,15 @@ export type Fact =
   | { fact: 'leaveAsked'; room: string }
   /** `onGap` has finished run `run`; its state is current to `eventId`, where it said so. */
   | { fact: 'healed'; room: string; run: number; eventId?: string | undefined }
-  | { fact: 'healFailed'; room: string; run: number; error: HoldfastError };
+  | { fact: 'healFailed'; room: string; run: number; error: HoldfastError }
+  /** The application wants to see what the storage holds, before it connects. */
+  | { fact: 'restoreAsked' }
+  /** The storage is open. `date`: Unix milliseconds. */
+  | { fact: 'restored'; saved: Restored; date: number }
+  | { fact: 'restoreFailed'; error: HoldfastError }
+  /** Write `write` is durable. */
+  | { fact: 'stored'; write: number }
+  | { fact: 'storeFailed'; write: number; error: HoldfastError };
 
 /**
  * How often a request may run. `exactly-once`: written again on every link until it is answered, run
@@ -60,10 +68,47 @@ export interface Ask {
   timeout: number;
   /** Milliseconds it may wait for its first write. */
   ttl: number;
+  /** The same as a Unix time in ms, for a storage; Infinity: for ever. */
+  expiresAt: number;
   coalesceKey: string | undefined;
 }
 
 export interface Tell {
   wire: Wire;
   bytes: number;
+}
+
+/** A request as it is stored: what its next owner needs to go on with it. */
+export interface SavedRequest {
+  readonly requestId: string;
+  readonly type: string;
+  readonly room: string | undefined;
+  /** As it will be written. */
+  readonly wire: Wire;
+  readonly delivery: Delivery;
+  /** Milliseconds between a write and `OUTCOME_UNKNOWN`. */
+  readonly timeout: number;
+  /** Unix milliseconds until which it may wait for its first write; Infinity: for ever. */
+  readonly expiresAt: number;
+  readonly coalesceKey: string | undefined;
+  /** The request memory that it may have been written under; null: it certainly never was. */
+  readonly session: string | null;
+}
+
+/** What an owner leaves to the next one. */
+export interface Saved {
+  readonly clientId: string;
+  /** No owner before this one has dialed a link above it. */
+  readonly link: number;
+  /** The identity that the requests belong to: the `user` of the last welcome; undefined before the first. */
+  readonly user: string | null | undefined;
+  /** In the order in which they were asked. */
+  readonly requests: readonly SavedRequest[];
+  /** Room and eventId: the last event that every listener has had. */
+  readonly cursors: readonly (readonly [room: string, cursor: string])[];
+}
+
+/** The same, with what the requests' payloads were: they can be shown. */
+export interface Restored extends Saved {
+  readonly requests: readonly (SavedRequest & { readonly payload: unknown })[];
 }

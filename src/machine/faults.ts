@@ -1,5 +1,6 @@
 /** The machine's own errors, and what any fault means for the connection. */
 import { HoldfastError } from '../protocol/errors.js';
+import { STORAGE_TIMEOUT } from './step.js';
 
 /** A refusal that another attempt cannot change: close, and say which. */
 export function isPermanent(fault: HoldfastError): boolean {
@@ -13,6 +14,8 @@ export function isHerdLoss(fault: HoldfastError): boolean {
 
 /** The link was closed for a frame that it carried. */
 export function isAccusation(fault: HoldfastError): boolean {
+  // A refused upgrade has a status: no frame was ever sent.
+  if (fault.details.status !== undefined) return false;
   return fault.code === 'INVALID_PAYLOAD' || fault.code === 'MESSAGE_TOO_LARGE';
 }
 
@@ -46,10 +49,25 @@ export function refusedTwice(): HoldfastError {
   );
 }
 
+export function noFreshCredentials(): HoldfastError {
+  return new HoldfastError(
+    'TOKEN_EXPIRED',
+    'The server refused a request for its credentials, and there is no auth to fetch others. Pass auth to createClient.',
+    { retryable: false },
+  );
+}
+
 export function notConnected(why: string): HoldfastError {
   return new HoldfastError('CONNECTION_FAILED', `Not connected: ${why}.`, { retryable: false });
 }
 
 export function closedForGood(): HoldfastError {
   return notConnected('close() was called, which is final. Create another client');
+}
+
+export function storageOverdue(what: 'open' | 'write'): HoldfastError {
+  return new HoldfastError(
+    'STORAGE_FAILED',
+    `The storage did not ${what} within ${STORAGE_TIMEOUT} ms. What is asked meanwhile is kept in memory.`,
+  );
 }

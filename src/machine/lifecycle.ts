@@ -1,4 +1,5 @@
 /** Whether there is a link, and what is done to get one: attempts, credentials, heartbeat, handover. */
+import { Samples } from '../lib/samples.js';
 import { HoldfastError } from '../protocol/errors.js';
 import {
   type AuthVerdict,
@@ -10,11 +11,13 @@ import {
 import { type Attempt, attemptOf, deadlineOf, linkOf, type Phase } from './attempt.js';
 import { Credentials } from './auth.js';
 import type { Delivery } from './delivery.js';
+import type { Restored } from './fact.js';
 import {
   closedForGood,
   isAccusation,
   isPermanent,
   noCredentials,
+  noFreshCredentials,
   noHeartbeat,
   notConnected,
   noWelcome,
@@ -62,6 +65,8 @@ export class Lifecycle {
   /** When the last welcome came, in ms of the monotonic clock. */
   connectedAt: number | null = null;
   readonly counts = { attempts: 0, connects: 0, reconnects: 0 };
+  /** Milliseconds: of handshakes and pings. */
+  readonly roundTrips = new Samples();
 
   constructor(options: LifecycleOptions, delivery: Delivery) {
     this.#options = options;
@@ -135,11 +140,26 @@ export class Lifecycle {
     if (isClosed && fault !== null) return;
     this.#dropLinks('closed', step);
     this.#phase = { name: 'closed', final: fault === null };
-    if (isClosed) return;
+    if (isClosed) {
+      this.#delivery.release(step);
+      return;
+    }
     this.#credentials.drop();
     this.error = fault;
     this.#delivery.closed(step);
+    if (fault === null) this.#delivery.release(step);
     step.out.push({ order: 'answerConnects', error: fault ?? closedForGood() });
+  }
+
+  /** The storage is open, and says who we are. */
+  restored({ link, user }: Restored): void {
+    this.#links = link;
+    this.#owner = user;
+  }
+
+  /** Goes on once the storage has said what it had to say, or has been given up. */
+  resume(step: Step): void {
+    if (attemptOf(this.#phase)?.step === 'restoring' && this.#delivery.isReady) this.#start(step);
   }
 
   credentialsGiven(ask: number, auth: unknown, key: string, step: Step): void {
@@ -174,6 +194,7 @@ export class Lifecycle {
     this.#phase = { name: 'open', link, next: null };
     const { heartbeat } = this.#options;
     const pulse = heartbeat === null ? null : atLeast(welcome.terms?.heartbeat ?? heartbeat);
+    this.roundTrips.add(step.now - attempt.since);
     this.#liveness = new Liveness(pulse, step.now, step.now - attempt.since);
     this.serial = this.#credentials.serial;
     this.#credentials.holdFor(this.#terms.authExpiresIn, step);
@@ -199,7 +220,8 @@ export class Lifecycle {
   }
 
   ponged(now: number): void {
-    this.#liveness?.ponged(now);
+    const sample = this.#liveness?.ponged(now);
+    if (sample !== undefined) this.roundTrips.add(sample);
   }
 
   /** The server leaves on purpose. The next link is dialed beside this one, which still works. */
@@ -228,7 +250,8 @@ export class Lifecycle {
   /** A request was refused for its credentials: once for each set of them, they are renewed. */
   refused(serial: number, step: Step): void {
     const refusal = this.#credentials.refused(serial);
-    if (refusal === 'final' || this.#options.auth === null) this.close(refusedTwice(), step);
+    if (this.#options.auth === null) this.close(noFreshCredentials(), step);
+    else if (refusal === 'final') this.close(refusedTwice(), step);
     if (refusal !== 'refresh') return;
     this.#delivery.hold(true);
     // A server that refuses whatever is fresh is not hammered: at once, once.
@@ -295,7 +318,7 @@ export class Lifecycle {
     if (now >= this.#credentials.renewAt) this.#renewalDue(step);
     if (now >= this.#pauseAt) {
       // Hidden for long enough: put aside, unless an answer is still to come.
-      const isIdle = this.#delivery.queued === 0;
+      const { isIdle } = this.#delivery;
       this.#pauseAt = isIdle ? NEVER : now + PAUSE_RECHECK;
       if (isIdle) this.suspend(step);
     }
@@ -308,8 +331,13 @@ export class Lifecycle {
     this.#start(step);
   }
 
-  /** Every path to a link asks for credentials first. */
+  /** Every path to a link asks the storage, once, and then for credentials. */
   #start(step: Step): void {
+    if (!this.#delivery.isReady) {
+      this.#delivery.openStorage(step);
+      this.#attempt({ step: 'restoring' });
+      return;
+    }
     this.counts.attempts++;
     if (this.#options.auth === null) {
       this.#dial(step);
@@ -390,6 +418,7 @@ export class Lifecycle {
 
   #identify(user: string | null, step: Step): void {
     if (this.#owner !== undefined && this.#owner !== user) this.#delivery.disown(step);
+    if (this.#owner !== user) this.#delivery.own(user);
     this.#owner = user;
   }
 

@@ -14,6 +14,16 @@ const LATE = 1_000;
 
 export type Pulse = 'quiet' | 'ping' | 'dead';
 
+interface Probe {
+  readonly deadline: number;
+  /** What lay in the link's buffer when it was last looked at. */
+  readonly buffered: number;
+  /** The device has slept through one deadline already. */
+  readonly forgiven: boolean;
+  /** Milliseconds that it gets where there is a reason to wait on. */
+  readonly again: number;
+}
+
 /**
  * One link's pulse. Any inbound byte proves life, and so does a falling send buffer: a slow upload is
  * not death. Costs a timestamp per message and one deadline, no timer of its own.
@@ -23,9 +33,9 @@ export class Liveness {
   #heardAt: number;
   #pingedAt: number;
   #awaitsPong = false;
-  #probe: { deadline: number; buffered: number; forgiven: boolean } | null = null;
+  #probe: Probe | null = null;
   /** Smoothed round trip in ms (RFC 6298: 7/8 old, 1/8 new). */
-  latency: number | null;
+  latency: number;
 
   constructor(heartbeat: Heartbeat | null, now: number, roundTrip: number) {
     this.#heartbeat = heartbeat;
@@ -39,18 +49,21 @@ export class Liveness {
     this.#probe = null;
   }
 
-  ponged(now: number): void {
-    if (!this.#awaitsPong) return;
+  /** Returns the round trip in ms, where a ping was answered. */
+  ponged(now: number): number | undefined {
+    if (!this.#awaitsPong) return undefined;
     this.#awaitsPong = false;
     const sample = now - this.#pingedAt;
-    this.latency = this.latency === null ? sample : (this.latency * 7 + sample) / 8;
+    this.latency = (this.latency * 7 + sample) / 8;
+    return sample;
   }
 
   /** Asks at once, with at most `timeout` ms to answer: after a wake, or when the device says it is offline. */
   probe(now: number, buffered: number, timeout = NEVER): boolean {
     if (this.#heartbeat === null || this.#probe !== null) return false;
     const patience = Math.min(timeout, this.#heartbeat.timeout);
-    this.#probe = { deadline: now + patience, buffered, forgiven: false };
+    const { timeout: again } = this.#heartbeat;
+    this.#probe = { deadline: now + patience, buffered, forgiven: false, again };
     this.#pinged(now);
     return true;
   }
@@ -76,20 +89,15 @@ export class Liveness {
     return 'ping';
   }
 
-  #checkProbe(
-    probe: { deadline: number; buffered: number; forgiven: boolean },
-    now: number,
-    buffered: number,
-  ): Pulse {
+  #checkProbe(probe: Probe, now: number, buffered: number): Pulse {
     if (now < probe.deadline) return 'quiet';
-    const timeout = this.#heartbeat?.timeout ?? 0;
     if (buffered < probe.buffered) {
-      this.#probe = { deadline: now + timeout, buffered, forgiven: probe.forgiven };
+      this.#probe = { ...probe, deadline: now + probe.again, buffered };
       return 'quiet';
     }
     // The device slept through the deadline: no evidence. Asked once more, never twice.
     if (now > probe.deadline + LATE && !probe.forgiven) {
-      this.#probe = { deadline: now + timeout, buffered, forgiven: true };
+      this.#probe = { ...probe, deadline: now + probe.again, buffered, forgiven: true };
       this.#pinged(now);
       return 'ping';
     }

@@ -2,6 +2,7 @@
 import type { Wire } from '../protocol/codec.js';
 import type { HoldfastError } from '../protocol/errors.js';
 import type { ClientFrame, Event } from '../protocol/frame.js';
+import type { SavedRequest } from './fact.js';
 
 export type Order =
   | { order: 'deliver'; event: Event }
@@ -19,6 +20,11 @@ export type Order =
   | { order: 'answerJoins'; calls: number[]; error: HoldfastError | null }
   /** `connect()` has its first success, or will have none. */
   | { order: 'answerConnects'; error: HoldfastError | null }
+  /** Open the storage. */
+  | { order: 'restore' }
+  | { order: 'store'; write: number; changes: Changes }
+  /** Give the storage's slot back, once it has written what it was told. */
+  | { order: 'release' }
   | { order: 'report'; error: HoldfastError };
 
 /** A frame, or one that was encoded when it was asked for. */
@@ -36,3 +42,17 @@ export type CredentialReason = 'connect' | 'expired';
  * `onGap` ran than `inbox.maxHeld`.
  */
 export type GapReason = 'expired' | 'epoch' | 'hole' | 'overflow';
+
+/** What changed since the last write. Applied in the order of the keys here, all of it or nothing. */
+export interface Changes {
+  /** Requests, behind those that are there; one that is there already is replaced in its place. */
+  readonly puts: readonly SavedRequest[];
+  /** Requests that are there, and their `session` from now on. */
+  readonly stamps: readonly (readonly [requestId: string, session: string | null])[];
+  /** Requests that have ended; some of them may not be there. */
+  readonly drops: readonly string[];
+  /** Null forgets the room. */
+  readonly cursors: readonly (readonly [room: string, cursor: string | null])[];
+  /** Left out where it stays as it is. */
+  readonly user?: string | null;
+}

@@ -1,9 +1,11 @@
 /** What is still unanswered, and in which order it is written. */
 import { Queue } from '../lib/queue.js';
-import type { Wire } from '../protocol/codec.js';
+import { Samples } from '../lib/samples.js';
+import { byteLength, type Wire } from '../protocol/codec.js';
 import { HoldfastError } from '../protocol/errors.js';
 import type { Response } from '../protocol/frame.js';
-import type { Ask, Tell } from './fact.js';
+import type { Ask, Restored, Tell } from './fact.js';
+import type { Ledger } from './ledger.js';
 import type { Order } from './order.js';
 import { Pace } from './pace.js';
 import { LONGEST_PAUSE, NEVER } from './step.js';
@@ -76,21 +78,36 @@ export class Outbox {
   #backlog = 0;
   #terms: OutboxTerms;
   #due = NEVER;
-  readonly #pace: Pace;
+  readonly #pace = new Pace();
   /** Written when a link was closed for what it carried (1007, 1009): one of these is the culprit. */
   #suspects = 0;
   #session: string | null = null;
   #blocked = false;
+  /** Null where requests are kept in memory alone. */
+  readonly #ledger: Ledger | null;
+  readonly counts = { requestsSent: 0, messagesSent: 0 };
+  /** Milliseconds from the write on the link to the response, of those that succeeded. */
+  readonly responses = new Samples();
 
-  constructor(limits: OutboxLimits, terms: OutboxTerms) {
+  constructor(limits: OutboxLimits, terms: OutboxTerms, ledger: Ledger | null) {
     this.#limits = limits;
+    this.#ledger = ledger;
     this.#terms = terms;
-    this.#pace = new Pace(terms.messagesPerSecond);
   }
 
   /** Requests without a response. */
   get size(): number {
     return this.#entries.size;
+  }
+
+  /** Those of them that a storage has, where there is one. */
+  get queued(): number {
+    return this.#entries.size - (this.#ledger?.saving.size ?? 0);
+  }
+
+  /** Bytes of what stands here. */
+  get bytes(): number {
+    return this.#bytes;
   }
 
   /** Requests and messages that wait for their first or next write. */
@@ -117,7 +134,8 @@ export class Outbox {
   }
 
   pending(): readonly (Ask & { readonly sent: boolean })[] {
-    return [...this.#entries.values()];
+    const entries = [...this.#entries.values()];
+    return entries.filter(({ requestId }) => this.#ledger?.saving.has(requestId) !== true);
   }
 
   ask(request: Ask, now: number, out: Order[]): void {
@@ -127,25 +145,41 @@ export class Outbox {
       out.push({ order: 'reject', requestId: request.requestId, error: refused });
       return;
     }
-    const entry: Entry = {
-      ...request,
-      kind: 'request',
-      place: ++this.#places,
-      sent: false,
-      session: null,
-      serial: 0,
-      writes: 0,
-      refusal: null,
-      left: request.timeout,
-      deadline: now + request.ttl,
-      retried: false,
-      backlog: false,
-      isSuspect: false,
-    };
-    this.#entries.set(entry.requestId, entry);
-    this.#bytes += entry.bytes;
-    this.#due = Math.min(this.#due, entry.deadline);
+    const entry = entryOf(request, ++this.#places, now + request.ttl);
+    this.#add(entry);
     this.#line.push(entry);
+    this.#ledger?.put(entry);
+  }
+
+  /** What an earlier owner of the storage left goes before everything that was asked since. */
+  restore(
+    { requests }: Restored,
+    { now, date }: { now: number; date: number },
+    out: Order[],
+  ): void {
+    let place = -requests.length;
+    for (const { session, ...saved } of requests) {
+      const asked = this.#entries.get(saved.requestId);
+      if (asked !== undefined) {
+        // Asked anew under its old id: it is the same request, and may have run.
+        asked.session = session;
+        asked.writes = session === null ? 0 : 1;
+        continue;
+      }
+      // No longer than it was, whatever the device's date did meanwhile.
+      const ttl = Math.max(0, saved.expiresAt - date);
+      const bytes = byteLength(saved.wire);
+      const entry = entryOf(
+        { ...saved, bytes, ttl },
+        place++,
+        session === null ? now + ttl : NEVER,
+      );
+      entry.session = session;
+      entry.writes = session === null ? 0 : 1;
+      this.#add(entry);
+      this.#line.insert(entry, (other) => other.place > entry.place);
+      if (session !== null && entry.delivery === 'at-most-once') this.#fail(entry, 'lost', out);
+    }
   }
 
   tell(message: Tell, out: Order[]): void {
@@ -170,12 +204,16 @@ export class Outbox {
     let budget = room;
     for (let next = this.#line.peek(); next !== undefined; next = this.#line.peek()) {
       this.#blocked = budget <= 0;
-      if (this.#blocked || !this.#mayWrite(next) || !this.#pace.take(now)) break;
+      if (this.#blocked || !this.#mayWrite(next) || !this.#isSaved(next)) break;
+      if (!this.#pace.take(now)) break;
       this.#line.shift();
       budget -= next.bytes;
       wires.push(next.wire);
       if (next.kind === 'request') this.#written(next, now, serial);
-      else this.#forgetLetter(next);
+      else {
+        this.#forgetLetter(next);
+        this.counts.messagesSent++;
+      }
     }
     return wires;
   }
@@ -185,6 +223,7 @@ export class Outbox {
     const entry = this.#entries.get(response.requestId);
     if (entry === undefined || entry.session === null) return null;
     if (response.success) {
+      if (entry.sent) this.responses.add(now - entry.deadline + entry.left);
       this.#forget(entry);
       out.push({ order: 'settle', requestId: entry.requestId, data: response.data });
       return null;
@@ -222,6 +261,7 @@ export class Outbox {
       else if (entry.sent) this.#requeue(entry);
     }
     this.#refuseOversized(out);
+    this.#ledger?.linked(session ?? '', this.#unwritten());
   }
 
   /** The link is gone. Timeouts stand still; what may not be written twice fails. */
@@ -235,6 +275,7 @@ export class Outbox {
         (entry.delivery === 'exactly-once' && this.#session !== null);
       if (!twice) this.#fail(entry, 'lost', out);
     }
+    this.#ledger?.unlinked(this.#unwritten());
   }
 
   /**
@@ -285,7 +326,22 @@ export class Outbox {
     out.push({ order: 'reject', requestId: entry.requestId, error });
   }
 
+  #add(entry: Entry): void {
+    this.#entries.set(entry.requestId, entry);
+    this.#bytes += entry.bytes;
+    this.#due = Math.min(this.#due, entry.deadline);
+  }
+
+  #isSaved(next: Entry | Letter): boolean {
+    return next.kind === 'message' || (this.#ledger?.allows(next) ?? true);
+  }
+
+  #unwritten(): Entry[] {
+    return [...this.#entries.values()].filter(({ session }) => session === null);
+  }
+
   #written(entry: Entry, now: number, serial: number): void {
+    this.counts.requestsSent++;
     entry.sent = true;
     entry.serial = serial;
     entry.writes++;
@@ -322,6 +378,7 @@ export class Outbox {
 
   #forget(entry: Entry): void {
     if (!this.#entries.delete(entry.requestId)) return;
+    this.#ledger?.drop(entry.requestId);
     this.#bytes -= entry.bytes;
     if (entry.isSuspect) this.#suspects--;
     if (entry.backlog) this.#backlog--;
@@ -403,6 +460,24 @@ export class Outbox {
     this.#line.remove(letter);
     this.#forgetLetter(letter);
   }
+}
+
+function entryOf(request: Ask, place: number, deadline: number): Entry {
+  return {
+    ...request,
+    kind: 'request',
+    place,
+    sent: false,
+    session: null,
+    serial: 0,
+    writes: 0,
+    refusal: null,
+    left: request.timeout,
+    deadline,
+    retried: false,
+    backlog: false,
+    isSuspect: false,
+  };
 }
 
 /** Never written and of unknown outcome are different errors: only one of them is safe to ask again. */

@@ -2,18 +2,13 @@
 import { NEVER } from './step.js';
 
 export class Pace {
-  #rate: number;
-  #tokens: number;
+  /** Messages per second; as many may go at once after a quiet second. */
+  #rate = 1;
+  #tokens = 0;
   #refilledAt = 0;
   #heldUntil = 0;
   #isHeld = false;
   #nextAt = NEVER;
-
-  /** @param rate messages per second; as many may go at once after a quiet second */
-  constructor(rate: number) {
-    this.#rate = rate;
-    this.#tokens = rate;
-  }
 
   /** When writing may go on, where it was stopped here. */
   get deadline(): number {
@@ -52,11 +47,9 @@ export class Pace {
       this.#nextAt = this.#heldUntil;
       return false;
     }
-    if (now > this.#refilledAt) {
-      const earned = ((now - this.#refilledAt) * this.#rate) / 1_000;
-      this.#tokens = Math.min(this.#rate, this.#tokens + earned);
-      this.#refilledAt = now;
-    }
+    const earned = ((now - this.#refilledAt) * this.#rate) / 1_000;
+    this.#tokens = Math.min(this.#rate, this.#tokens + earned);
+    this.#refilledAt = now;
     const isFree = this.#tokens >= 1;
     if (isFree) this.#tokens--;
     // At least 1 ms: with rates such as 3 the last bit of a token is lost to rounding.

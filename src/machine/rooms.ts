@@ -3,6 +3,7 @@ import { Queue } from '../lib/queue.js';
 import { byteLength } from '../protocol/codec.js';
 import type { HoldfastError } from '../protocol/errors.js';
 import { type ClientFrame, type Event, ME, type RoomWish } from '../protocol/frame.js';
+import type { Saved } from './fact.js';
 import type { GapReason, Order } from './order.js';
 import { NEVER } from './step.js';
 
@@ -57,6 +58,9 @@ export interface Gap {
   again: GapReason | null;
 }
 
+/** The place of a room in the storage, as a `join()` names it. */
+export const STORED = 'stored';
+
 /** Bytes of wishes that are tried, however little a server says it takes. */
 const LEAST = 1_024;
 
@@ -69,6 +73,9 @@ export class Rooms {
   /** Refused, and not asked for since. */
   readonly #refused = new Set<string>();
   #retryAt = NEVER;
+  /** Where the storage left the rooms, and which of them wait for it to open. */
+  readonly #stored = new Map<string, string>();
+  readonly #fromStored = new Set([ME]);
 
   /** Bytes of wishes that one frame may hold: half of what a server takes, the rest is for the others. */
   #room: number;
@@ -101,15 +108,24 @@ export class Rooms {
     const room = this.#rooms.get(name) ?? this.#create(name);
     this.#refused.delete(name);
     if (room.wanted === 0 && since !== undefined) {
-      room.cursor = since;
-      room.reposition = true;
-      // Left and joined again before the server had it all.
-      if (room.onLink !== 'absent') room.onLink = 'moved';
+      if (since === STORED) this.#fromStored.add(name);
+      const from = since === STORED ? this.#stored.get(name) : since;
+      if (from !== undefined) reposition(room, from);
     }
     room.wanted++;
     room.calls.push(call);
     this.#unsettled.add(room);
     return room;
+  }
+
+  /** The storage is open: rooms that are wanted from where it left them, and `@me`, start there. */
+  restore(cursors: Saved['cursors']): void {
+    for (const [name, cursor] of cursors) {
+      this.#stored.set(name, cursor);
+      const room = this.#rooms.get(name);
+      if (room !== undefined && this.#fromStored.has(name)) reposition(room, cursor);
+    }
+    this.#fromStored.clear();
   }
 
   /** One `join()` less. Returns the room where nobody wants it any more. */
@@ -118,6 +134,8 @@ export class Rooms {
     if (room === undefined || name === ME || room.wanted === 0) return null;
     room.wanted--;
     if (room.wanted > 0) return null;
+    this.#stored.delete(name);
+    this.#fromStored.delete(name);
     // What a `hello` on its way has asked for is left again after its welcome.
     if (room.onLink === 'absent') this.#delete(room);
     else this.#unsettled.add(room);
@@ -290,6 +308,14 @@ export function isCurrent(room: Room): boolean {
 /** A room that once stood somewhere, and is not where the server is now. */
 export function isBehind(room: Room): boolean {
   return room.wanted > 0 && room.seq >= 0 && !isCurrent(room);
+}
+
+/** The next link goes on from there. */
+function reposition(room: Room, cursor: string): void {
+  room.cursor = cursor;
+  room.reposition = true;
+  // Left and joined again before the server had it all.
+  if (room.onLink !== 'absent') room.onLink = 'moved';
 }
 
 function wish(room: Room): RoomWish {

@@ -1,9 +1,11 @@
 /** The session machine: given a fact, the time and a roll, it answers with orders. It decides everything. */
+import { Tempo } from '../lib/tempo.js';
 import { HoldfastError } from '../protocol/errors.js';
 import { type Garbled, type Hello, PROTOCOL, type ServerFrame } from '../protocol/frame.js';
 import { attemptOf } from './attempt.js';
 import { Delivery, type DeliveryLimits } from './delivery.js';
-import type { Ask, Fact } from './fact.js';
+import type { Ask, Fact, Restored } from './fact.js';
+import type { Ledger } from './ledger.js';
 import { Lifecycle, type LifecycleOptions } from './lifecycle.js';
 import type { Order } from './order.js';
 import type { RoomState } from './rooms.js';
@@ -17,6 +19,8 @@ export interface SessionOptions extends LifecycleOptions {
   transport: string;
   outbox: DeliveryLimits['outbox'];
   inbox: DeliveryLimits['inbox'];
+  /** Makes the books of the storage; null where there is none. */
+  ledger: (() => Ledger) | null;
 }
 
 /**
@@ -33,10 +37,15 @@ export class Session {
   readonly #nextRetryAt = new Moment();
   /** What no part of this client understood, or wanted. */
   readonly counts = { garbled: 0, ignored: 0 };
+  readonly #tempo = new Tempo(() => this.#delivery.traffic);
 
   constructor(options: SessionOptions) {
     this.#options = options;
-    this.#delivery = new Delivery({ ...options, terms: options.limits });
+    this.#delivery = new Delivery({
+      ...options,
+      terms: options.limits,
+      ledger: options.ledger?.() ?? null,
+    });
     this.#lifecycle = new Lifecycle(options, this.#delivery);
   }
 
@@ -68,10 +77,12 @@ export class Session {
         break;
       case 'tickEnded':
         this.#flush(fact.buffered, step);
+        this.#tempo.passed(now);
         break;
       case 'timeUp':
         lifecycle.timeUp(fact.buffered, step);
         delivery.timeUp(step);
+        lifecycle.resume(step);
         break;
       case 'connectAsked':
         lifecycle.connect(step);
@@ -123,6 +134,22 @@ export class Session {
         break;
       case 'healFailed':
         delivery.healFailed(fact.room, fact.run, fact.error, step);
+        break;
+      case 'restoreAsked':
+        if (lifecycle.phase.name !== 'closed') delivery.openStorage(step);
+        break;
+      case 'restored':
+        this.#restored(fact.saved, fact.date, step);
+        break;
+      case 'restoreFailed':
+        delivery.restoreFailed(fact.error, step);
+        lifecycle.resume(step);
+        break;
+      case 'stored':
+        delivery.stored(fact.write, step);
+        break;
+      case 'storeFailed':
+        delivery.storeFailed(fact.write, fact.error, step);
         break;
       default:
         fact satisfies never;
@@ -182,6 +209,11 @@ export class Session {
     return this.#delivery.waiting === 0;
   }
 
+  /** The storage, where there is one, has been asked, or given up. */
+  get isReady(): boolean {
+    return this.#delivery.isReady;
+  }
+
   pending(): ReturnType<Delivery['pending']> {
     return this.#delivery.pending();
   }
@@ -197,9 +229,18 @@ export class Session {
     return this.#delivery.roomState(name);
   }
 
-  /** Everything counted so far, by all parts. */
-  metrics() {
-    return { ...this.counts, ...this.#lifecycle.counts, ...this.#delivery.counts };
+  /** Everything counted so far, by all parts; `now` in ms of the monotonic clock. */
+  metrics(now: number) {
+    const { counts, roundTrips } = this.#lifecycle;
+    const [received = 0, sent = 0] = this.#tempo.perSecond(now);
+    return {
+      ...this.counts,
+      ...counts,
+      ...this.#delivery.metrics(now),
+      roundTrip: roundTrips.percentiles,
+      receivedPerSecond: received,
+      sentPerSecond: sent,
+    };
   }
 
   #received(link: number, frame: ServerFrame | Garbled, step: Step): void {
@@ -272,11 +313,20 @@ export class Session {
     }
   }
 
+  #restored(saved: Restored, date: number, step: Step): void {
+    if (!this.#delivery.restored(saved, date, step)) return;
+    this.#clientId = saved.clientId;
+    this.#lifecycle.restored(saved);
+    this.#lifecycle.resume(step);
+  }
+
   #flush(buffered: number, step: Step): void {
     const { link } = this;
-    if (link === null) return;
-    const frames = this.#delivery.flush(buffered, this.#lifecycle.serial, step);
-    if (frames.length > 0) step.out.push({ order: 'transmit', link, frames });
+    if (link !== null) {
+      const frames = this.#delivery.flush(buffered, this.#lifecycle.serial, step);
+      if (frames.length > 0) step.out.push({ order: 'transmit', link, frames });
+    }
+    this.#delivery.save(step);
   }
 
   #read(unix: number): ConnectionState {

@@ -14,3 +14,6 @@ export const NEVER = Number.POSITIVE_INFINITY;
 
 /** Milliseconds: a year. Who asks for a longer pause is wrong, and dates end somewhere. */
 export const LONGEST_PAUSE = 31_536_000_000;
+
+/** How long a storage may take to open, or to write, in ms, before nothing waits for it any more. */
+export const STORAGE_TIMEOUT = 5_000;

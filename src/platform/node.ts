@@ -1,7 +1,8 @@
 /** Node: the `ws` package, which can set headers and lets the frames of one batch leave together. */
+import type { IncomingMessage } from 'node:http';
 import type { Socket as NetSocket } from 'node:net';
 import { type ClientOptions, type RawData, WebSocket } from 'ws';
-import type { Socket, SocketOptions } from './socket.js';
+import type { Refusal, Socket, SocketOptions } from './socket.js';
 
 /**
  * Opens a WebSocket.
@@ -27,6 +28,7 @@ class NodeSocket implements Socket {
   onmessage: Socket['onmessage'] = null;
   onerror: Socket['onerror'] = null;
   onclose: Socket['onclose'] = null;
+  refusal: Refusal | undefined;
   readonly #socket: WebSocket;
   #net: NetSocket | undefined;
 
@@ -42,6 +44,11 @@ class NodeSocket implements Socket {
     this.#socket
       .on('upgrade', (response) => {
         this.#net = response.socket;
+      })
+      .on('unexpected-response', (_request, response) => {
+        this.refusal = refusalOf(response);
+        // With a listener for it, ws leaves the rest to us: an error and a close follow from this.
+        this.#socket.terminate();
       })
       .on('open', () => this.onopen?.())
       .on('message', (data, isBinary) => this.onmessage?.({ data: read(data, isBinary) }))
@@ -77,6 +84,24 @@ class NodeSocket implements Socket {
       this.#net?.uncork();
     }
   }
+}
+
+function refusalOf({ statusCode = 0, headers }: IncomingMessage): Refusal {
+  return {
+    status: statusCode,
+    retryAfter: waitOf(headers['retry-after'], headers.date),
+    isPage: headers['content-type']?.includes('text/html') ?? false,
+  };
+}
+
+/** `Retry-After` in ms. Its date is compared with the server's own: a device's clock may be wrong. */
+function waitOf(retryAfter: string | undefined, date: string | undefined): number | undefined {
+  if (retryAfter === undefined) return undefined;
+  const isSeconds = /^\d+$/.test(retryAfter);
+  const ms = isSeconds
+    ? Number(retryAfter) * 1_000
+    : Date.parse(retryAfter) - Date.parse(date ?? '');
+  return Number.isFinite(ms) ? Math.max(0, ms) : undefined;
 }
 
 /** Text as a string, bytes as a buffer of their own: what `ws` hands out may share its memory. */

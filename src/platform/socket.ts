@@ -6,6 +6,8 @@ export interface Socket {
   readonly bufferedAmount: number;
   /** The subprotocol the server chose, or "". */
   readonly protocol: string;
+  /** What was answered in place of a WebSocket, once it is closed. Node only: browsers hide it. */
+  readonly refusal?: Refusal | undefined;
   onopen: (() => void) | null;
   /** Text comes as a string, bytes as an ArrayBuffer. */
   onmessage: ((event: { readonly data: unknown }) => void) | null;
@@ -13,6 +15,15 @@ export interface Socket {
   onclose: ((event: { readonly code: number; readonly reason: string }) => void) | null;
   send(data: string | Uint8Array): void;
   close(code?: number, reason?: string): void;
+}
+
+/** An HTTP response that is no upgrade. */
+export interface Refusal {
+  readonly status: number;
+  /** Milliseconds, from its `Retry-After`. */
+  readonly retryAfter: number | undefined;
+  /** It came with HTML, a page for people. */
+  readonly isPage: boolean;
 }
 
 /** What only some platforms can do with the handshake; the others ignore it. */

@@ -1,5 +1,5 @@
 /** The only door for `unknown`: text or bytes on one side, frames on the other. */
-import type { ClientFrame, Garbled, ServerFrame } from './frame.js';
+import type { ClientFrame, Garbled, Request, ServerFrame } from './frame.js';
 import { serverFrame } from './guard.js';
 
 /** One encoded frame, as a wire carries it. */
@@ -11,6 +11,8 @@ export interface Codec {
   /** @throws TypeError where a payload cannot be encoded (a cycle, a BigInt in JSON). */
   encode(frame: ClientFrame): Wire;
   decode(wire: unknown): ServerFrame | Garbled;
+  /** What `encode` was given as the payload of a request; undefined where that cannot be told. */
+  payload(wire: Wire): unknown;
 }
 
 /** One frame is one JSON object in one text message. */
@@ -26,6 +28,13 @@ export const jsonCodec: Codec = Object.freeze({
       return { kind: 'garbled', why: 'not JSON' };
     }
     return serverFrame(value);
+  },
+  payload(wire: Wire): unknown {
+    try {
+      return (JSON.parse(String(wire)) as Partial<Request>).payload;
+    } catch {
+      return undefined;
+    }
   },
 });
 

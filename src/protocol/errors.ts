@@ -11,6 +11,7 @@ export type ErrorCategory =
   | 'server'
   | 'protocol'
   | 'delivery'
+  | 'storage'
   | 'application';
 
 /** Every code of our own. A handler may answer with codes of the application's beside them. */
@@ -34,6 +35,7 @@ const codes = {
   PROTOCOL_ERROR: ['protocol', true],
   NOT_SENT: ['delivery', false],
   OUTCOME_UNKNOWN: ['delivery', false],
+  STORAGE_FAILED: ['storage', true],
   LISTENER_FAILED: ['application', false],
 } as const satisfies Record<string, readonly [ErrorCategory, boolean]>;
 
@@ -108,6 +110,42 @@ export function closeFault(closeCode: number, reason: string): HoldfastError {
     closeCodes[closeCode] ?? 'CONNECTION_FAILED',
     `The connection was closed with ${closeCode}${said}`,
     { details: { closeCode } },
+  );
+}
+
+/** What was answered in place of a WebSocket. Browsers hide all of it. */
+export interface HttpRefusal {
+  readonly status: number;
+  /** Milliseconds, from its `Retry-After`. */
+  readonly retryAfter?: number | undefined;
+  /** It came with HTML, a page for people. */
+  readonly isPage: boolean;
+}
+
+/** HTTP statuses that mean something of their own; any other is a failed connection. */
+const statusCodes: Readonly<Record<number, ErrorCode>> = {
+  400: 'INVALID_PAYLOAD',
+  401: 'TOKEN_EXPIRED',
+  403: 'UNAUTHORIZED',
+  404: 'ROOM_NOT_FOUND',
+  413: 'MESSAGE_TOO_LARGE',
+  422: 'INVALID_PAYLOAD',
+  429: 'RATE_LIMITED',
+  500: 'SERVER_ERROR',
+};
+
+/**
+ * The error a refused upgrade stands for. No request and no room was refused with it, so trying again
+ * can help, but for 403. A page for people is a portal's or a proxy's, which knows nothing of our
+ * credentials: of its statuses 429 alone is believed.
+ */
+export function statusFault({ status, retryAfter, isPage }: HttpRefusal): HoldfastError {
+  const said = isPage && status !== 429 ? undefined : statusCodes[status];
+  const code = said ?? 'CONNECTION_FAILED';
+  return new HoldfastError(
+    code,
+    `The upgrade to WebSocket was refused with HTTP status ${status}. Check the URL, and what answers there.`,
+    { retryable: code !== 'UNAUTHORIZED', retryAfter, details: { status } },
   );
 }
 

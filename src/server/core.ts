@@ -9,6 +9,7 @@ import type { Draft, JournalNode, JournalUser } from './journal.js';
 import { type Counters, newCounters } from './metrics.js';
 import type { Settings } from './options.js';
 import { Flusher } from './outlet.js';
+import { Breath } from './turns.js';
 import { Writer } from './writer.js';
 
 /** What the journal tells that is for the hub's clients rather than for its rooms. */
@@ -21,12 +22,14 @@ export class Core {
   readonly writer: Writer;
   readonly feeds: Feeds;
   readonly flusher = new Flusher();
+  readonly breath: Breath;
   readonly counters: Counters = newCounters();
 
   constructor(settings: Settings, news: JournalNews) {
     const { environment } = settings;
     this.settings = settings;
     this.clock = environment.clock;
+    this.breath = new Breath(this.clock);
     this.journal = settings.journal.open({
       clock: this.clock,
       id: () => environment.id(),

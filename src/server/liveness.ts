@@ -10,7 +10,6 @@ export class Liveness {
   #heard = false;
   #heardAt: number;
   #askedAt: number | undefined;
-  #buffered = 0;
 
   constructor(heartbeat: Heartbeat, now: number) {
     this.#heartbeat = heartbeat;
@@ -27,14 +26,13 @@ export class Liveness {
     return this.#heardAt;
   }
 
-  look(now: number, bufferedAmount: number): 'alive' | 'ask' | 'dead' {
-    // A falling buffer is somebody who reads, however slowly.
-    if (this.#heard || bufferedAmount < this.#buffered) {
+  /** @param progressed some of what was written before has gone out since: somebody reads, however slowly */
+  look(now: number, progressed: boolean): 'alive' | 'ask' | 'dead' {
+    if (this.#heard || progressed) {
       this.#heardAt = now;
       this.#askedAt = undefined;
     }
     this.#heard = false;
-    this.#buffered = bufferedAmount;
     if (this.#askedAt !== undefined) {
       return now - this.#askedAt >= this.#heartbeat.timeout ? 'dead' : 'alive';
     }

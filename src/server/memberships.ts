@@ -155,6 +155,7 @@ export class Memberships {
       room: wire,
       outlet,
       counters: core.counters,
+      breath: core.breath,
       failed,
     });
     await membership.reader.start(since);

@@ -27,6 +27,8 @@ export interface HubMetrics {
   garbled: number;
   /** Connections ended because nothing was heard from them. */
   timedOut: number;
+  /** Connections closed because they had stopped reading. */
+  stalled: number;
 }
 
 export type Counters = Omit<HubMetrics, 'connections' | 'rooms'>;
@@ -46,5 +48,6 @@ export function newCounters(): Counters {
     rateLimited: 0,
     garbled: 0,
     timedOut: 0,
+    stalled: 0,
   };
 }

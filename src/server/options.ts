@@ -77,6 +77,12 @@ export interface Limits {
   readonly pendingRequests: number;
   /** Bytes in a connection's buffer above which its events wait in the journal. @default 1_048_576 */
   readonly bufferedBytes: number;
+  /**
+   * Milliseconds for which that buffer may stay full without anything of it going out; then the
+   * connection is closed with 1013, and its client comes back and goes on where it was. A slow one is
+   * not closed. @default 30_000: as much as the heartbeat grants to silence
+   */
+  readonly stalledTimeout: number;
   /** Origins that browsers may connect from. @default any */
   readonly origins: readonly string[] | undefined;
 }
@@ -196,6 +202,7 @@ const defaultLimits: Limits = Object.freeze({
   handlerTimeout: 30_000,
   pendingRequests: 256,
   bufferedBytes: 1_048_576,
+  stalledTimeout: 30_000,
   origins: undefined,
 });
 
@@ -274,6 +281,7 @@ function checkedLimits(given: Partial<Limits>): Limits {
     handlerTimeout: limit('handlerTimeout'),
     pendingRequests: limit('pendingRequests'),
     bufferedBytes: limit('bufferedBytes'),
+    stalledTimeout: limit('stalledTimeout'),
     origins: given.origins,
   };
 }

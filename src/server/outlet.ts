@@ -1,10 +1,6 @@
 /** The writing half of one wire: gathers what a tick writes, and knows when a link is slow. */
+import { type Breath, Turns } from './turns.js';
 import type { ServerWire } from './wire.js';
-
-/** Whoever waits for a slow link to take more. */
-export interface Stalled {
-  resume(): void;
-}
 
 /** Writes what the outlets of one hub gathered, all in one microtask. */
 export class Flusher {
@@ -21,23 +17,38 @@ export class Flusher {
   }
 }
 
+/** What has become of the buffer since the last look. */
+export interface Flow {
+  /** The network has taken some of what waited then: somebody reads, however slowly. */
+  readonly progressed: boolean;
+  /** Milliseconds for which the buffer is full and nothing of it was taken. */
+  readonly stalledFor: number;
+}
+
 /** Where a link is given up: times the high-water mark, and at least so many bytes. */
 const OVERFULL = 8;
 const LEAST_OVERFULL = 8_388_608;
 
 export class Outlet {
+  /** Those who read the journal for this link. */
+  readonly turns: Turns;
   readonly #wire: ServerWire;
   readonly #flusher: Flusher;
   readonly #highWater: number;
-  readonly #stalled = new Set<Stalled>();
   #texts: string[] = [];
   #gathered = 0;
   #closed = false;
+  /** As of the last look. */
+  #buffered = 0;
+  #taken = 0;
+  #hasDrained = false;
+  #fullSince: number | undefined;
 
-  constructor(wire: ServerWire, flusher: Flusher, highWater: number) {
+  constructor(wire: ServerWire, hub: { flusher: Flusher; breath: Breath }, highWater: number) {
     this.#wire = wire;
-    this.#flusher = flusher;
+    this.#flusher = hub.flusher;
     this.#highWater = highWater;
+    this.turns = new Turns(hub.breath, () => this.hasRoom);
   }
 
   get bufferedAmount(): number {
@@ -68,33 +79,43 @@ export class Outlet {
     this.#wire.send(texts);
   }
 
-  stall(waiting: Stalled): void {
-    this.#stalled.add(waiting);
+  /** The wire says that its buffer has fallen. */
+  drained(): void {
+    this.#hasDrained = true;
+    this.turns.next();
   }
 
-  unstall(waiting: Stalled): void {
-    this.#stalled.delete(waiting);
-  }
-
-  /** Lets the next one that waits go on, if there is room; it passes the turn on when it is done. */
-  resume(): void {
-    if (this.#stalled.size === 0 || !this.hasRoom) return;
-    const [next] = this.#stalled;
-    if (next === undefined) return;
-    this.#stalled.delete(next);
-    next.resume();
+  /** Once a beat. What the network took of a buffer that was empty proves nothing: it has room of its own. */
+  look(now: number): Flow {
+    const { bufferedAmount } = this;
+    const taken = this.#wire.taken ?? 0;
+    const hasMoved = this.#hasDrained || bufferedAmount < this.#buffered || taken > this.#taken;
+    const progressed = this.#buffered > 0 && hasMoved;
+    this.#buffered = bufferedAmount;
+    this.#taken = taken;
+    this.#hasDrained = false;
+    if (bufferedAmount < this.#highWater) this.#fullSince = undefined;
+    else if (progressed) this.#fullSince = now;
+    else this.#fullSince ??= now;
+    return { progressed, stalledFor: now - (this.#fullSince ?? now) };
   }
 
   close(code: number, reason: string): void {
     if (this.#closed) return;
     this.flush();
-    this.#closed = true;
+    this.end();
     this.#wire.close(code, reason);
   }
 
   terminate(): void {
-    this.#closed = true;
+    this.end();
     this.#texts = [];
     this.#wire.terminate();
+  }
+
+  /** The wire is gone, or goes: nothing more is written. */
+  end(): void {
+    this.#closed = true;
+    this.turns.end();
   }
 }

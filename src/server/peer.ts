@@ -39,6 +39,9 @@ type State =
 const MOST_EARLY = 100;
 const LARGEST_EARLY = 65_536;
 
+/** RFC 6455's registry: for whoever is too much for the server now, and may come back. */
+const TRY_AGAIN_LATER = 1013;
+
 const PING = '{"kind":"ping"}';
 const PONG = '{"kind":"pong"}';
 
@@ -63,7 +66,7 @@ export class Peer implements Served, ServerWireEvents {
     this.#host = host;
     this.#core = host.core;
     this.#wire = wire;
-    this.#outlet = new Outlet(wire, host.core.flusher, limits.bufferedBytes);
+    this.#outlet = new Outlet(wire, host.core, limits.bufferedBytes);
     this.#liveness = new Liveness(heartbeat, now);
     this.#rate = new RateMeter(limits.messagesPerSecond, now);
     this.#acceptedAt = now;
@@ -104,12 +107,13 @@ export class Peer implements Served, ServerWireEvents {
   }
 
   drained(): void {
-    this.#outlet.resume();
+    this.#outlet.drained();
   }
 
   closed(): void {
     if (this.#state.name === 'closed') return;
     this.#end({ name: 'closed' });
+    this.#outlet.end();
     this.#host.closed(this);
   }
 
@@ -277,16 +281,21 @@ export class Peer implements Served, ServerWireEvents {
   }
 
   #tickOpen(now: number, standing: Standing): void {
-    const life = this.#liveness.look(now, this.#outlet.bufferedAmount);
+    const { stalledTimeout } = this.#core.settings.limits;
+    const { progressed, stalledFor } = this.#outlet.look(now);
+    const life = this.#liveness.look(now, progressed);
     const why = standing.tick(now, this.#liveness.heardAt);
     if (why !== undefined) {
       this.refuse(why);
     } else if (life === 'dead' || this.#outlet.isOverfull) {
       this.#core.counters.timedOut++;
       this.terminate();
+    } else if (stalledFor >= stalledTimeout) {
+      this.#core.counters.stalled++;
+      this.close(TRY_AGAIN_LATER, `Nothing was read for ${stalledTimeout} ms. Come back.`);
     } else {
       if (life === 'ask') this.write(PING);
-      this.#outlet.resume();
+      this.#outlet.turns.beat();
     }
   }
 

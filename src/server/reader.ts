@@ -9,11 +9,11 @@ import {
   cursorOf,
   type Position,
   parseCursor,
-  type Slice,
   type StoredEvent,
 } from './journal.js';
 import type { Counters } from './metrics.js';
-import type { Outlet, Stalled } from './outlet.js';
+import type { Outlet } from './outlet.js';
+import type { Breath, Taker } from './turns.js';
 
 /** Events taken from the journal in one read. */
 const READ_LIMIT = 256;
@@ -24,76 +24,104 @@ export interface ReaderSetup {
   readonly room: string;
   readonly outlet: Outlet;
   readonly counters: Counters;
+  readonly breath: Breath;
   /** The journal failed in the middle of a connection. */
   readonly failed: (error: unknown) => void;
 }
 
-export class Reader implements FeedReader, Stalled {
+export class Reader implements FeedReader, Taker {
   readonly #setup: ReaderSetup;
   #position: Position = { epoch: '', seq: 0 };
-  /** `starting` and `behind` have a read under way, or wait for the link; `live` takes what comes. */
+  /** `starting` and `behind` have a turn, or wait for one; `live` takes what comes. */
   #state: 'idle' | 'starting' | 'behind' | 'live' = 'idle';
   #caughtUp = false;
   /** Grows with every start and stop: the answer to an older read is thrown away. */
-  #turn = 0;
+  #run = 0;
+  /** Where the client wants to go on, and whom to tell that it was announced. */
+  #since: string | undefined;
+  #started: () => void = () => {};
 
   constructor(setup: ReaderSetup) {
     this.#setup = setup;
     setup.feed.readers.add(this);
   }
 
-  /** Announces where it starts, then reads. False where it was stopped meanwhile. */
-  async start(since: string | undefined): Promise<boolean> {
-    const turn = ++this.#turn;
+  /** Resolves once it was announced where it starts, or it was stopped or started anew before. */
+  async start(since: string | undefined): Promise<void> {
+    const { feed, outlet } = this.#setup;
+    const run = this.#begin();
     this.#state = 'starting';
-    const { feed } = this.#setup;
+    this.#since = since;
     if (feed.tail === undefined) await feed.ready;
-    if (turn !== this.#turn) return false;
-    if (since === undefined) return this.#begin('new');
-    const position = parseCursor(since);
-    if (position === undefined) return this.#begin('epoch');
-    this.#position = position;
-    if (feed.tail !== undefined && cursorOf(feed.tail) === since) {
-      return this.#begin(undefined, position);
-    }
-    const slice = await feed.journal.read(feed.room, position, READ_LIMIT);
-    if (turn !== this.#turn) return false;
-    if (slice.gap !== undefined) return this.#begin(slice.gap, slice.tail);
-    this.#announce(position, undefined);
-    this.#take(slice.events);
-    this.#settle();
-    return true;
+    if (run !== this.#run) return;
+    await new Promise<void>((resolve) => {
+      this.#started = resolve;
+      outlet.turns.take(this);
+    });
   }
 
   /** Nothing more is written, whatever is under way. */
   stop(): void {
-    this.#turn++;
+    this.#begin();
     this.#state = 'idle';
-    this.#setup.outlet.unstall(this);
     this.#setup.feed.readers.delete(this);
+  }
+
+  async turn(): Promise<void> {
+    try {
+      if (this.#state === 'starting') await this.#open();
+      else if (this.#state === 'behind') await this.#goOn();
+    } catch (error) {
+      this.#started();
+      this.#setup.failed(error);
+    }
   }
 
   appended(news: Appended): void {
     if (this.#state !== 'live') return;
-    if (news.epoch !== this.#position.epoch) {
-      this.#begin('epoch');
-      return;
+    if (news.epoch === this.#position.epoch) {
+      this.#take(news.events);
+      this.#settle();
+    } else if (this.#setup.outlet.hasRoom) this.#startAt('epoch', this.#setup.feed.tail);
+    else this.#fallBehind();
+  }
+
+  /** Whatever was under way counts no more. */
+  #begin(): number {
+    this.#setup.outlet.turns.drop(this);
+    this.#started();
+    return ++this.#run;
+  }
+
+  /** Says where it starts. Before a turn there was room for that; a read may have taken its time. */
+  async #open(): Promise<void> {
+    const { feed, outlet } = this.#setup;
+    const run = this.#run;
+    const { tail } = feed;
+    const since = this.#since === undefined ? undefined : parseCursor(this.#since);
+    if (since === undefined) {
+      this.#startAt(this.#since === undefined ? 'new' : 'epoch', tail);
+    } else if (tail !== undefined && cursorOf(tail) === this.#since) {
+      this.#startAt(undefined, since);
+    } else {
+      const slice = await feed.journal.read(feed.room, since, READ_LIMIT);
+      if (run !== this.#run) return;
+      if (!outlet.hasRoom) outlet.turns.takeAgain(this);
+      else if (slice.gap === undefined) this.#startAt(undefined, since, slice.events);
+      else this.#startAt(slice.gap, slice.tail);
     }
-    this.#take(news.events);
-    this.#settle();
   }
 
-  resume(): void {
-    if (this.#state === 'behind') this.#read(this.#turn).catch(this.#setup.failed);
-  }
-
-  /** Starts at the tail where there is no going on from the cursor. */
-  #begin(reason: UnrecoveredReason | undefined, at?: Position): boolean {
-    const position = at ?? this.#setup.feed.tail;
-    if (position === undefined) return false;
+  #startAt(
+    reason: UnrecoveredReason | undefined,
+    position: Position | undefined,
+    events: readonly StoredEvent[] = [],
+  ): void {
+    if (position === undefined) return;
     this.#announce(position, reason);
+    this.#take(events);
     this.#settle();
-    return true;
+    this.#started();
   }
 
   #announce(position: Position, reason: UnrecoveredReason | undefined): void {
@@ -116,23 +144,23 @@ export class Reader implements FeedReader, Stalled {
 
   /** Writes what follows the position, as far as the link has room. */
   #take(events: readonly StoredEvent[]): void {
-    const { outlet, counters } = this.#setup;
+    const { outlet, counters, breath } = this.#setup;
     let { seq } = this.#position;
     for (const event of events) {
       if (event.seq <= seq) continue;
       if (event.seq !== seq + 1 || !outlet.hasRoom) break;
       outlet.write(event.text, event.bytes);
       counters.eventsDelivered++;
+      if (this.#state !== 'live') breath.spend(event.bytes);
       seq = event.seq;
     }
     if (seq !== this.#position.seq) this.#position = { epoch: this.#position.epoch, seq };
   }
 
-  /** Live where nothing is left to read; else reads on, now or when the link has room. */
+  /** Live where nothing is left to read; else reads on, when there is room and it is its turn. */
   #settle(): void {
     if (!this.#isAtTail()) {
-      this.#state = 'behind';
-      this.resume();
+      this.#fallBehind();
       return;
     }
     this.#state = 'live';
@@ -143,20 +171,22 @@ export class Reader implements FeedReader, Stalled {
     outlet.write(JSON.stringify({ kind: 'room', room, caughtUp: true, cursor }));
   }
 
-  async #read(turn: number): Promise<void> {
-    const { feed, outlet } = this.#setup;
-    if (!outlet.hasRoom) {
-      outlet.stall(this);
-      return;
-    }
-    const slice = await feed.journal.read(feed.room, this.#position, READ_LIMIT);
-    if (turn === this.#turn) this.#goOn(slice);
-    outlet.resume();
+  #fallBehind(): void {
+    this.#state = 'behind';
+    this.#setup.outlet.turns.take(this);
   }
 
-  #goOn(slice: Slice): void {
+  async #goOn(): Promise<void> {
+    const { feed, outlet } = this.#setup;
+    const run = this.#run;
+    const slice = await feed.journal.read(feed.room, this.#position, READ_LIMIT);
+    if (run !== this.#run) return;
+    if (!outlet.hasRoom) {
+      outlet.turns.takeAgain(this);
+      return;
+    }
     if (slice.gap !== undefined) {
-      this.#begin(slice.gap, slice.tail);
+      this.#startAt(slice.gap, slice.tail);
       return;
     }
     this.#take(slice.events);
@@ -169,7 +199,7 @@ export class Reader implements FeedReader, Stalled {
     const { feed, outlet } = this.#setup;
     if (feed.tail?.epoch === this.#position.epoch) {
       // The journal lags behind what it told: asked again on the next beat.
-      outlet.stall(this);
+      outlet.turns.takeLater(this);
       return;
     }
     feed.tail = this.#position;

@@ -102,6 +102,17 @@ class WebSocketWire implements ServerWire {
     return this.#webSocket.bufferedAmount;
   }
 
+  /** Node counts a write as buffered until all of it is out; its handle knows what is out already. */
+  get taken(): number | undefined {
+    const handle: unknown = Reflect.get(this.#socket, '_handle');
+    if (typeof handle !== 'object' || handle === null) return undefined;
+    const written: unknown = Reflect.get(handle, 'bytesWritten');
+    const waiting: unknown = Reflect.get(handle, 'writeQueueSize');
+    return typeof written === 'number' && typeof waiting === 'number'
+      ? written - waiting
+      : undefined;
+  }
+
   send(wires: readonly Wire[]): void {
     if (this.#webSocket.readyState !== this.#webSocket.OPEN) return;
     // One write for all frames of the tick. The last one tells when they are out: `drain` alone

@@ -21,6 +21,11 @@ export interface ServerWire {
   terminate(): void;
   /** Bytes accepted by `send` and not yet handed to the network. */
   readonly bufferedAmount: number;
+  /**
+   * Bytes that the network has taken since the wire was made, where it can tell: a large write that
+   * goes out bit by bit shows here before it shows in `bufferedAmount`.
+   */
+  readonly taken?: number | undefined;
 }
 
 /** What a wire tells the hub. `closed` comes exactly once and last. */

@@ -2,7 +2,8 @@
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { seededDice } from './dice.js';
 import type { Direction } from './memory-faults.js';
-import { type LaneFaults, resetSocket } from './proxy-lane.node.js';
+import { type ProxyAccept, proxyDoor } from './proxy-door.node.js';
+import type { LaneFaults } from './proxy-lane.node.js';
 import { type ProxyConnection, type ProxyPair, proxyPair } from './proxy-pair.node.js';
 
 /** The state of the proxy. Every fault may be changed at any time, for open connections too. */
@@ -15,27 +16,36 @@ export interface ProxyFaults {
   bandwidth: number;
   /** Bytes are taken in and held back: no FIN, no RST, no answer. @default 'none' */
   blackHole: Direction | 'both' | 'none';
-  /**
-   * What new connections meet: `refuse` resets them, `silent` accepts and never answers.
-   * @default 'pass'
-   */
-  accept: 'pass' | 'refuse' | 'silent';
+  /** What new connections meet. @default 'pass' */
+  accept: ProxyAccept;
   /**
    * New connections are reset so many milliseconds after their first answer (the upgrade) has
-   * passed: a server that opens and dies again. @default null
+   * passed: a server that opens and dies again, as long as this stands. @default null
    */
   killAfter: number | null;
+  /** The same with a FIN: a server that opens and closes again. @default null */
+  endAfter: number | null;
 }
 
 /** What the proxy has done since it was made. */
 export interface ProxyCounters {
+  /** New connections that were let through. */
   accepted: number;
+  /** New connections that got a RST (`accept: 'refuse'`). */
   refused: number;
+  /** New connections that got a FIN (`accept: 'end'`). */
+  endedAtOnce: number;
+  /** New connections that got nothing (`accept: 'silent'`). */
   silenced: number;
+  /** Requests that got an HTTP answer in the server's place. */
+  answered: number;
   resets: number;
   ends: number;
   halfOpened: number;
+  /** Connections that pass nothing any more (`lose`). */
+  lost: number;
   truncated: number;
+  /** By `killAfter` and `endAfter`. */
   killed: number;
   bytesUp: number;
   bytesDown: number;
@@ -60,7 +70,7 @@ export interface FaultProxy {
   readonly port: number;
   readonly faults: Readonly<ProxyFaults>;
   readonly counters: Readonly<ProxyCounters>;
-  /** Open connections, oldest first; silent ones are not among them. */
+  /** Open connections, oldest first; those that were not let through are not among them. */
   readonly connections: readonly ProxyConnection[];
   set(change: Partial<ProxyFaults>): void;
   /**
@@ -76,6 +86,8 @@ export interface FaultProxy {
   end(): void;
   /** One end of every connection gets a RST, the other hears nothing, ever. */
   halfOpen(gone: 'client' | 'server'): void;
+  /** No connection that is open passes anything any more, and nobody is told; new ones pass. */
+  lose(): void;
   /** Every connection passes so many bytes more in one direction, then is reset. */
   truncate(direction: Direction, bytes: number): void;
   /** Resets what is open and stops listening. Harmless twice. */
@@ -97,35 +109,21 @@ export interface FaultProxy {
 export async function faultProxy(options: FaultProxyOptions): Promise<FaultProxy> {
   const random = options.random ?? seededDice(1);
   const pairs = new Set<ProxyPair>();
-  const silenced = new Set<Socket>();
   const counters = { ...unused };
+  const door = proxyDoor((how) => void counters[how]++);
   let faults = healthy;
   let target = options.target;
   let accepted = 0;
 
   const server = createServer({ noDelay: true, allowHalfOpen: true }, (client) => {
-    if (faults.accept === 'refuse') refuse(client);
-    else if (faults.accept === 'silent') silence(client);
-    else forward(client);
+    if (faults.accept === 'pass') forward(client);
+    else door.turnAway(client, faults.accept);
   });
-
-  function refuse(client: Socket): void {
-    counters.refused++;
-    client.on('error', () => {});
-    resetSocket(client);
-  }
-
-  function silence(client: Socket): void {
-    counters.silenced++;
-    silenced.add(client);
-    client.on('error', () => {}).on('end', () => client.destroy());
-    client.on('close', () => silenced.delete(client)).resume();
-  }
 
   function forward(client: Socket): void {
     counters.accepted++;
-    const { killAfter } = faults;
-    let timer: NodeJS.Timeout | undefined;
+    const { killAfter, endAfter } = faults;
+    const timers: NodeJS.Timeout[] = [];
     const pair = proxyPair({
       id: ++accepted,
       client,
@@ -133,23 +131,24 @@ export async function faultProxy(options: FaultProxyOptions): Promise<FaultProxy
       random,
       faults: laneFaults,
       answered() {
-        if (killAfter !== null) timer = setTimeout(() => kill(pair), killAfter);
+        if (killAfter !== null) timers.push(setTimeout(() => kill(pair, 'reset'), killAfter));
+        if (endAfter !== null) timers.push(setTimeout(() => kill(pair, 'end'), endAfter));
       },
       forwarded(direction, bytes) {
         counters[direction === 'up' ? 'bytesUp' : 'bytesDown'] += bytes;
       },
       truncated: () => void counters.truncated++,
       ended() {
-        clearTimeout(timer);
+        for (const timer of timers) clearTimeout(timer);
         pairs.delete(pair);
       },
     });
     pairs.add(pair);
   }
 
-  function kill(pair: ProxyPair): void {
+  function kill(pair: ProxyPair, how: 'reset' | 'end'): void {
     counters.killed++;
-    pair.reset();
+    pair[how]();
   }
 
   function laneFaults(direction: Direction): LaneFaults {
@@ -175,6 +174,10 @@ export async function faultProxy(options: FaultProxyOptions): Promise<FaultProxy
       halfOpen(gone) {
         counters.halfOpened++;
         pair.halfOpen(gone);
+      },
+      lose() {
+        counters.lost++;
+        pair.lose();
       },
       truncate: pair.truncate,
     };
@@ -204,7 +207,7 @@ export async function faultProxy(options: FaultProxyOptions): Promise<FaultProxy
       return connections();
     },
     heal({ release = true } = {}) {
-      if (!release) for (const pair of pairs) pair.lose();
+      if (!release) for (const pair of pairs) pair.loseIfHeld();
       set(healthy);
     },
     retarget(next) {
@@ -219,13 +222,16 @@ export async function faultProxy(options: FaultProxyOptions): Promise<FaultProxy
     halfOpen(gone) {
       for (const one of connections()) one.halfOpen(gone);
     },
+    lose() {
+      for (const one of connections()) one.lose();
+    },
     truncate(direction, bytes) {
       for (const one of connections()) one.truncate(direction, bytes);
     },
     async close() {
       if (!server.listening) return;
       for (const pair of [...pairs]) pair.reset();
-      for (const client of silenced) client.destroy();
+      door.close();
       await new Promise((done) => server.close(done));
     },
   };
@@ -238,15 +244,19 @@ const healthy: Readonly<ProxyFaults> = Object.freeze({
   blackHole: 'none',
   accept: 'pass',
   killAfter: null,
+  endAfter: null,
 });
 
 const unused: Readonly<ProxyCounters> = Object.freeze({
   accepted: 0,
   refused: 0,
+  endedAtOnce: 0,
   silenced: 0,
+  answered: 0,
   resets: 0,
   ends: 0,
   halfOpened: 0,
+  lost: 0,
   truncated: 0,
   killed: 0,
   bytesUp: 0,

@@ -22,6 +22,14 @@ export {
   type NetworkClock,
 } from './memory-network.js';
 export {
+  type CrashOptions,
+  type MemoryStorage,
+  type MemoryStorageOptions,
+  memoryStorage,
+  type StorageFaults,
+  type StoredSlot,
+} from './memory-storage.js';
+export {
   type Recordable,
   type RecordedGap,
   type RecordedMeta,
@@ -29,8 +37,11 @@ export {
   recorder,
   type Sighting,
 } from './recorder.js';
+export { type Decided, type Replay, type ReplayedStep, replayTrace } from './replay.js';
+export { type SaveOptions, saveTrace } from './saved-trace.js';
 export type { ScriptedLink } from './scripted-link.js';
 export { type ScriptedServer, scriptedServer } from './scripted-server.js';
+export { type StorageRule, storageRules } from './storage-rules.js';
 export {
   VIRTUAL_EPOCH,
   type VirtualClock,

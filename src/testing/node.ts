@@ -7,4 +7,5 @@ export {
   type ProxyFaults,
   type ProxyTarget,
 } from './fault-proxy.node.js';
+export { captivePortal, type ProxyAccept, type ProxyAnswer } from './proxy-door.node.js';
 export type { ProxyConnection } from './proxy-pair.node.js';

@@ -13,6 +13,8 @@ export interface ProxyConnection {
   end(): void;
   /** One end gets a RST; the other hears nothing, ever. */
   halfOpen(gone: 'client' | 'server'): void;
+  /** Passes nothing any more, either way, and nobody is told: a black hole of its own. */
+  lose(): void;
   /** Lets `bytes` more through in one direction, then resets: a frame breaks off in its middle. */
   truncate(direction: Direction, bytes: number): void;
 }
@@ -36,7 +38,7 @@ export interface ProxyPair extends ProxyConnection {
   /** Faults have changed. */
   changed(): void;
   /** If it holds bytes back: holds them for good, and all that follow. */
-  lose(): void;
+  loseIfHeld(): void;
 }
 
 export function proxyPair(setup: PairSetup): ProxyPair {
@@ -142,6 +144,10 @@ export function proxyPair(setup: PairSetup): ProxyPair {
       down.pump();
     },
     lose() {
+      lost = true;
+      destroyIfAbandoned();
+    },
+    loseIfHeld() {
       if (isHeld() && up.queued + down.queued > 0) lost = true;
     },
   };

@@ -15,6 +15,11 @@ export interface VirtualDevice extends Clock {
    */
   sleep(ms: number, options?: { monotonic?: 'runs' | 'stops' }): Promise<void>;
   /**
+   * The same without moving time: the device sleeps from here on, until the function that this
+   * returns wakes it. For stories in which other things go on meanwhile. Harmless twice.
+   */
+  fallAsleep(options?: { monotonic?: 'runs' | 'stops' }): () => void;
+  /**
    * Timers run only on whole multiples of `ms` of the time line, and never in the tick that set them,
    * as in a hidden tab: 1_000, or 60_000 after five minutes. 0 ends it.
    */
@@ -64,6 +69,7 @@ export function virtualClock(options: { date?: number } = {}): VirtualClock {
     date: first.date,
     after: first.after,
     sleep: first.sleep,
+    fallAsleep: first.fallAsleep,
     throttle: first.throttle,
     setDate: first.setDate,
     wire: first.wire,
@@ -154,19 +160,32 @@ function virtualDevice(line: TimeLine, startDate: number): VirtualDevice {
     line.queue.sort();
   }
 
-  async function sleep(ms: number, options: { monotonic?: 'runs' | 'stops' } = {}): Promise<void> {
+  function fallAsleep(options: { monotonic?: 'runs' | 'stops' } = {}): () => void {
+    if (asleep) return () => {};
+    const since = line.now();
+    let isOver = false;
     asleep = true;
     reschedule();
-    try {
-      await line.advance(ms);
-      if (options.monotonic === 'stops') uncounted += ms;
+    return () => {
+      if (isOver) return;
+      isOver = true;
+      const slept = options.monotonic === 'stops' ? line.now() - since : 0;
+      uncounted += slept;
       for (const timer of timers) {
-        if (!timer.throttled) timer.due = Math.max(timer.due, line.now());
-        else if (options.monotonic === 'stops') timer.due += ms;
+        if (timer.throttled) timer.due += slept;
+        else timer.due = Math.max(timer.due, line.now());
       }
-    } finally {
       asleep = false;
       reschedule();
+    };
+  }
+
+  async function sleep(ms: number, options: { monotonic?: 'runs' | 'stops' } = {}): Promise<void> {
+    const wake = fallAsleep(options);
+    try {
+      await line.advance(ms);
+    } finally {
+      wake();
     }
     await line.advance(0);
   }
@@ -178,6 +197,7 @@ function virtualDevice(line: TimeLine, startDate: number): VirtualDevice {
     date,
     after: (ms, run) => after(ms, run, true),
     sleep,
+    fallAsleep,
     throttle(ms) {
       period = ms;
       reschedule();

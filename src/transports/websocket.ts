@@ -3,7 +3,7 @@ import { corked, openSocket } from '#platform';
 import type { Link, LinkEvents, Transport } from '../client/transport.js';
 import type { Socket } from '../platform/socket.js';
 import { type Codec, jsonCodec, type Wire } from '../protocol/codec.js';
-import { closeFault, closeReason, HoldfastError } from '../protocol/errors.js';
+import { closeFault, closeReason, HoldfastError, statusFault } from '../protocol/errors.js';
 import type { Hello } from '../protocol/frame.js';
 
 export interface WebSocketOptions {
@@ -60,7 +60,7 @@ class WebSocketLink implements Link {
     let isOpen = false;
     socket.onclose = ({ code, reason }) => {
       this.#silence();
-      on.closed(isOpen ? closeFault(code, reason || this.#why) : noHandshake(code, this.#why));
+      on.closed(isOpen ? closeFault(code, reason || this.#why) : this.#refused(code));
     };
   }
 
@@ -88,6 +88,11 @@ class WebSocketLink implements Link {
 
   get bufferedAmount(): number {
     return this.#socket.bufferedAmount;
+  }
+
+  #refused(code: number): HoldfastError {
+    const { refusal } = this.#socket;
+    return refusal === undefined ? noHandshake(code, this.#why) : statusFault(refusal);
   }
 
   /** An abandoned socket must not be heard again; one that opens later is closed. */

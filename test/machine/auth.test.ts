@@ -72,6 +72,26 @@ describe('credentials', () => {
     expect(session.phase).toBe('idle');
   });
 
+  test.each([
+    ['the one that is late', { token: 'late' }],
+    ['a late sign-out', null],
+  ])(
+    'I01 E39 an answer after its deadline is thrown away, and the next one is waited for: %s',
+    (_name, auth) => {
+      const session = renewing({ timeout: 10_000 });
+      session.wait(10_000);
+      const late = { fact: 'credentialsGiven', ask: 2, auth, key: 'late' } as const;
+      expect(session.do(late)).toEqual([]);
+      expect(session.tick()).toEqual([]);
+      session.wait(725);
+      expect(session.all('askCredentials').map(({ ask }) => ask)).toEqual([1, 2, 3]);
+      expect(session.do(late)).toEqual([]);
+      session.credentials('fresh');
+      expect(session.tick()).toEqual([{ kind: 'auth', auth: { token: 'fresh' } }]);
+      expect(session.phase).toBe('open');
+    },
+  );
+
   test('null is a sign-out', () => {
     const session = play({ auth }).open({ terms: { authExpiresIn: 10_000 } });
     session.wait(8_000);
@@ -112,6 +132,32 @@ describe('a refusal', () => {
     expect(session.phase).toBe('open');
   });
 
+  test('E38 that the provider itself tells is answered by one more question at once, then by waiting', () => {
+    const session = play({ auth });
+    session.do({ fact: 'connectAsked' });
+    for (const [ask, phase] of [
+      [1, 'asking'],
+      [2, 'waiting'],
+    ] as const) {
+      session.do({ fact: 'credentialsFailed', ask, error: failed('TOKEN_EXPIRED') });
+      expect(session.phase).toBe(phase);
+    }
+    expect(session.all('askCredentials').map(({ reason }) => reason)).toEqual([
+      'connect',
+      'expired',
+    ]);
+  });
+
+  test('E38 is answered at once again after a connection that held', () => {
+    const session = play({ auth, heartbeat: null }).open();
+    session.lose(failed('TOKEN_EXPIRED'));
+    session.credentials();
+    session.open();
+    session.wait(10_000);
+    session.lose(failed('TOKEN_EXPIRED'));
+    expect(session.phase).toBe('asking');
+  });
+
   test('E38 by close code 4401 is one as well', () => {
     const session = play({ auth }).open();
     session.lose(failed('TOKEN_EXPIRED'));
@@ -122,6 +168,35 @@ describe('a refusal', () => {
     const session = play().greet();
     refuse(session);
     expect(session.phase).toBe('closed');
+  });
+
+  test('of a request without a provider closes as well', () => {
+    const session = play().open();
+    session.ask('q1');
+    session.tick();
+    session.respond('q1', 'TOKEN_EXPIRED');
+    expect(session.state).toMatchObject({ status: 'closed', error: { code: 'TOKEN_EXPIRED' } });
+  });
+
+  test('of fresh ones is answered after a growing pause; a response of any other kind ends that', () => {
+    const session = play({ auth, heartbeat: null }).open();
+    const asked = () => session.all('askCredentials').length;
+    session.ask('q1');
+    session.tick();
+    for (const [count, pause] of [0, 725, 1_450].entries()) {
+      session.respond('q1', 'TOKEN_EXPIRED');
+      if (pause > 0) session.wait(pause - 1);
+      expect(asked()).toBe(count + (pause > 0 ? 1 : 2));
+      session.wait(1);
+      expect(asked()).toBe(count + 2);
+      session.credentials();
+      session.tick();
+    }
+    session.respond('q1');
+    session.ask('q2');
+    session.tick();
+    session.respond('q2', 'TOKEN_EXPIRED');
+    expect(asked()).toBe(5);
   });
 
   test('of a request holds everything back, renews in place, and writes it again', () => {
@@ -148,6 +223,7 @@ describe('a refusal', () => {
     session.credentials('fresh');
     for (let count = 33; count <= 64; count++) session.respond(`q${count}`, 'TOKEN_EXPIRED');
     expect(session.tick()).toHaveLength(65);
+    session.wait(9_000);
     expect(session.all('askCredentials')).toHaveLength(2);
     expect(session.phase).toBe('open');
   });
@@ -201,6 +277,22 @@ describe('a renewal', () => {
     expect(session.phase).toBe('open');
   });
 
+  test('that fails again and again is tried after a growing pause, and starts over with a success', () => {
+    const session = renewing(auth);
+    const fail = (ask: number) =>
+      session.do({ fact: 'credentialsFailed', ask, error: failed('CONNECTION_FAILED') });
+    for (const [index, pause] of [725, 1_450, 2_900].entries()) {
+      fail(index + 2);
+      expect(session.due).toBe(pause);
+      session.wait(pause);
+    }
+    session.credentials();
+    session.receive({ kind: 'auth', expiresIn: 1_000 });
+    session.wait(800);
+    fail(6);
+    expect(session.due).toBe(725);
+  });
+
   test('that the server refuses is reported; the link stays', () => {
     const session = play({ auth, heartbeat: null }).open({ terms: { authExpiresIn: 100_000 } });
     session.wait(80_000);
@@ -210,6 +302,13 @@ describe('a renewal', () => {
     expect(session.phase).toBe('open');
   });
 });
+
+/** Connected, and asking for the next credentials. */
+function renewing(auth: { timeout: number }): Play {
+  const session = play({ auth, heartbeat: null }).open({ terms: { authExpiresIn: 100_000 } });
+  session.wait(80_000);
+  return session;
+}
 
 function refuse(session: Play): void {
   session.receive({ kind: 'error', error: { code: 'TOKEN_EXPIRED', message: 'no' } });

@@ -1,5 +1,7 @@
 /** When a session asks whether the server is there, and when it stops believing it. */
 import { describe, expect, test } from 'vitest';
+import { Liveness, type Pulse } from '../../src/machine/liveness.js';
+import { NEVER } from '../../src/machine/step.js';
 import { type Play, play } from './play.js';
 
 const heartbeat = { interval: 10_000, timeout: 2_000 };
@@ -89,8 +91,128 @@ describe('heartbeats', () => {
   });
 });
 
+describe('the pulse of a link', () => {
+  type Look = { at: number; buffered?: number; heard?: true; is: Pulse; due?: number };
+
+  test.each<[string, Look[]]>([
+    [
+      'is asked after an interval of silence, and dead a timeout later',
+      [
+        { at: 9_999, is: 'quiet', due: 10_000 },
+        { at: 10_000, is: 'ping', due: 12_000 },
+        { at: 11_999, is: 'quiet', due: 12_000 },
+        { at: 12_000, is: 'dead' },
+      ],
+    ],
+    [
+      'starts over with anything that is heard',
+      [
+        { at: 10_000, is: 'ping' },
+        { at: 11_000, heard: true, is: 'quiet', due: 21_000 },
+        { at: 21_000, is: 'ping', due: 23_000 },
+      ],
+    ],
+    [
+      'is asked once an interval on a busy link too, without a deadline',
+      [
+        { at: 9_999, heard: true, is: 'quiet' },
+        { at: 10_000, is: 'ping', due: 19_999 },
+        { at: 19_998, heard: true, is: 'quiet' },
+        { at: 20_000, is: 'quiet', due: 29_998 },
+      ],
+    ],
+    [
+      'E13 is given a timeout more for every byte that leaves the buffer',
+      [
+        { at: 10_000, buffered: 100, is: 'ping' },
+        { at: 12_000, buffered: 99, is: 'quiet', due: 14_000 },
+        { at: 14_000, buffered: 99, is: 'dead' },
+      ],
+    ],
+    [
+      'E12 is asked again by a timer that is more than a second late, once',
+      [
+        { at: 10_000, is: 'ping' },
+        { at: 13_001, is: 'ping', due: 15_001 },
+        { at: 16_002, is: 'dead' },
+      ],
+    ],
+    [
+      'E12 and is no less dead for a second of delay',
+      [
+        { at: 10_000, is: 'ping' },
+        { at: 13_000, is: 'dead' },
+      ],
+    ],
+    [
+      'E12 E13 the second chance outlives a buffer that falls',
+      [
+        { at: 10_000, buffered: 100, is: 'ping' },
+        { at: 14_000, buffered: 100, is: 'ping', due: 16_000 },
+        { at: 16_000, buffered: 50, is: 'quiet', due: 18_000 },
+        { at: 60_000, buffered: 50, is: 'dead' },
+      ],
+    ],
+    [
+      'E12 the buffer counts from the second question on',
+      [
+        { at: 10_000, buffered: 0, is: 'ping' },
+        { at: 14_000, buffered: 100, is: 'ping' },
+        { at: 16_000, buffered: 90, is: 'quiet' },
+      ],
+    ],
+  ])('%s', (_name, looks) => {
+    const pulse = new Liveness(heartbeat, 0, 80);
+    for (const { at, buffered = 0, heard, is, due } of looks) {
+      if (heard) pulse.heard(at);
+      expect(pulse.check(at, buffered), `at ${at}`).toBe(is);
+      if (due !== undefined) expect(pulse.deadline, `after ${at}`).toBe(due);
+    }
+  });
+
+  test('is always quiet without a heartbeat, and no probe asks', () => {
+    const pulse = new Liveness(null, 0, 80);
+    expect([pulse.check(1e9, 0), pulse.probe(1e9, 0), pulse.deadline]).toEqual([
+      'quiet',
+      false,
+      NEVER,
+    ]);
+  });
+
+  test('a probe is asked once at a time, with no more patience than the heartbeat has', () => {
+    const pulse = new Liveness(heartbeat, 0, 80);
+    expect([pulse.probe(100, 0, 5_000), pulse.deadline]).toEqual([true, 2_100]);
+    expect([pulse.probe(200, 0, 1_000), pulse.deadline]).toEqual([false, 2_100]);
+    pulse.heard(300);
+    expect([pulse.probe(400, 0, 1_000), pulse.deadline]).toEqual([true, 1_400]);
+  });
+
+  test('its latency counts answers to our own questions, each once', () => {
+    const pulse = new Liveness(heartbeat, 0, 80);
+    pulse.ponged(5_000);
+    expect(pulse.latency).toBe(80);
+    pulse.check(10_000, 0);
+    pulse.ponged(10_160);
+    pulse.ponged(20_000);
+    expect(pulse.latency).toBe(90);
+    pulse.heard(10_160);
+    pulse.heard(20_100);
+    pulse.check(20_100, 0);
+    pulse.ponged(20_190);
+    expect(pulse.latency).toBe(90);
+  });
+
+  test('its latency runs from the last question', () => {
+    const pulse = new Liveness(heartbeat, 0, 80);
+    pulse.check(10_000, 0);
+    pulse.check(20_000, 0);
+    pulse.ponged(20_080);
+    expect(pulse.latency).toBe(80);
+  });
+});
+
 describe('the device', () => {
-  test('offline is a hint: the server is asked, with two seconds to answer (E18)', () => {
+  test('E18 offline is a hint: the server is asked, with two seconds to answer', () => {
     const session = play({ heartbeat: { interval: 25_000, timeout: 5_000 } }).open();
     session.do({ fact: 'wentOffline', buffered: 0 });
     session.tick();
@@ -100,21 +222,30 @@ describe('the device', () => {
     expect(session.phase).toBe('open');
   });
 
-  test('woke asks a link that looks alive, and several signals make one ping (E18)', () => {
+  test('E18 woke asks a link that looks alive, and several signals make one ping', () => {
     const session = play({ heartbeat }).open();
     for (let count = 0; count < 3; count++) session.do({ fact: 'woke', buffered: 0 });
     session.tick();
     expect(session.written('ping')).toHaveLength(1);
   });
 
-  test('woke ends a wait at once, and makes one attempt (E18)', () => {
+  test('without a heartbeat nothing is asked, whatever the device says', () => {
+    const session = play({ heartbeat: null }).open();
+    session.wait(10_000);
+    session.do({ fact: 'woke', buffered: 0 });
+    session.do({ fact: 'wentOffline', buffered: 0 });
+    session.tick();
+    expect([session.written('ping'), session.due]).toEqual([[], Number.POSITIVE_INFINITY]);
+  });
+
+  test('E18 woke ends a wait at once, and makes one attempt', () => {
     const session = play().open();
     session.lose();
     for (let count = 0; count < 3; count++) session.do({ fact: 'woke', buffered: 0 });
     expect(session.all('dial').map(({ link }) => link)).toEqual([1, 2]);
   });
 
-  test('a page that is put aside hangs up, and comes back when the device does (E19)', () => {
+  test('E19 a page that is put aside hangs up, and comes back when the device does', () => {
     const session = play().open();
     session.do({ fact: 'suspended' });
     expect([session.phase, session.due]).toEqual(['waiting', Number.POSITIVE_INFINITY]);
@@ -122,7 +253,7 @@ describe('the device', () => {
     expect(session.phase).toBe('dialing');
   });
 
-  test('a hidden page is put aside after pauseAfter, unless an answer is still to come (E20)', () => {
+  test('E20 a hidden page is put aside after pauseAfter, unless an answer is still to come', () => {
     const session = play({ pauseAfter: 5_000 }).open();
     session.ask('q1', { timeout: 3_600_000 });
     session.tick();
@@ -147,7 +278,7 @@ describe('the device', () => {
     },
   );
 
-  test('without pauseAfter a hidden page stays connected (E20)', () => {
+  test('E20 without pauseAfter a hidden page stays connected', () => {
     const session = play().open();
     session.do({ fact: 'hid' });
     session.wait(9_000);

@@ -17,6 +17,7 @@ export function sessionOptions(overrides: Overrides = {}): SessionOptions {
     transport: 'memory',
     auth: null,
     heartbeat: defaults.heartbeat,
+    ledger: null,
     pauseAfter: null,
     shouldReconnect: () => undefined,
     ...overrides,

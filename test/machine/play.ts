@@ -1,5 +1,5 @@
 /** A session played by hand: facts in, orders out, time that stands until a test moves it. */
-import type { Ask, Fact } from '../../src/machine/fact.js';
+import type { Ask, Fact, Restored } from '../../src/machine/fact.js';
 import type { Order, Outgoing } from '../../src/machine/order.js';
 import type { ConnectionState } from '../../src/machine/status.js';
 import { closeFault, HoldfastError } from '../../src/protocol/errors.js';
@@ -57,6 +57,10 @@ export class Play {
     const orders = this.witness.step(fact, this.now, this.roll);
     this.orders.push(...orders);
     for (const order of orders) {
+      if (this.#stores && order.order === 'restore') {
+        this.do({ fact: 'restored', saved: this.saved, date: 0 });
+      }
+      if (this.#stores && order.order === 'store') this.do({ fact: 'stored', write: order.write });
       if (order.order !== 'deliver' || order.event.room === undefined) continue;
       const { eventId, room } = order.event;
       if (this.#quick) this.do({ fact: 'delivered', room, eventId });
@@ -65,6 +69,15 @@ export class Play {
   }
 
   #quick = true;
+  /** What the storage holds when it is opened. */
+  saved: Restored = { clientId: 'saved', link: 0, user: undefined, requests: [], cursors: [] };
+  #stores = true;
+
+  /** From now on the test itself answers for the storage. */
+  slowStorage(): this {
+    this.#stores = false;
+    return this;
+  }
 
   /** From now on the test itself says when listeners are done. */
   slowListeners(): this {
@@ -223,6 +236,7 @@ export function request(requestId: string, about: Partial<Ask> = {}): Ask {
     delivery: 'exactly-once',
     timeout: 30_000,
     ttl: Number.POSITIVE_INFINITY,
+    expiresAt: Number.POSITIVE_INFINITY,
     coalesceKey: undefined,
     ...about,
   };

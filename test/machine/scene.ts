@@ -9,6 +9,7 @@ import type { Hello, Welcome } from '../../src/protocol/frame.js';
 export const phases = [
   'idle',
   'waiting',
+  'restoring',
   'asking',
   'dialing',
   'greeting',

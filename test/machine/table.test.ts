@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import type { Fact } from '../../src/machine/fact.js';
+import { Ledger } from '../../src/machine/ledger.js';
 import type { Order } from '../../src/machine/order.js';
 import type { Garbled, ServerFrame } from '../../src/protocol/frame.js';
 import { failed, type Play, play, request } from './play.js';
@@ -93,9 +94,16 @@ function led(session: Play, step: () => readonly Order[]): string {
 
 /** A client with credentials, one room whose join waits, and one request that is written and unanswered. */
 function bring(phase: Phase, fact: Kind): Play {
-  const session = play({ auth: { timeout: 10_000 }, pauseAfter: 60_000 });
+  const hasStorage = phase === 'restoring' || isAboutStorage(fact);
+  const ledger = hasStorage ? () => new Ledger() : null;
+  const session = play({ auth: { timeout: 10_000 }, pauseAfter: 60_000, ledger });
+  if (phase === 'restoring') session.slowStorage();
   session.join('a', 'a|1|5');
   session.ask('q1');
+  if (phase === 'restoring') {
+    session.do({ fact: 'connectAsked' });
+    return session;
+  }
   session.open({ terms: { authExpiresIn: 3_600_000 } });
   // Behind a gap for those who heal; caught up for nobody, so that the join still waits.
   if (fact === 'healed' || fact === 'healFailed') {
@@ -106,9 +114,10 @@ function bring(phase: Phase, fact: Kind): Play {
   const steps: Record<Phase, () => unknown> = {
     idle: () => session.do({ fact: 'disconnectAsked' }),
     waiting: () => session.lose(),
+    restoring: () => {},
     asking: () => {
       steps.waiting();
-      session.wait(session.due);
+      while (session.phase === 'waiting') session.wait(session.due);
     },
     dialing: () => {
       steps.asking();
@@ -131,7 +140,16 @@ function bring(phase: Phase, fact: Kind): Play {
   };
   steps[phase]();
   if (fact === 'tickEnded') session.ask('q2');
+  if (hasStorage) {
+    session.slowStorage();
+    if (phase !== 'closed') session.ask('q2');
+    session.tick();
+  }
   return session;
+}
+
+function isAboutStorage(fact: Kind): boolean {
+  return fact.startsWith('restore') || fact.startsWith('store');
 }
 
 function factOf(kind: Kind, session: Play): Fact {
@@ -174,6 +192,18 @@ function factOf(kind: Kind, session: Play): Fact {
       return { fact: kind, room, run: 1 };
     case 'healFailed':
       return { fact: kind, room, run: 1, error: failed('CONNECTION_FAILED') };
+    case 'restored':
+      return { fact: kind, saved: session.saved, date: 0 };
+    case 'restoreFailed':
+      return { fact: kind, error: failed('STORAGE_FAILED') };
+    case 'stored':
+      return { fact: kind, write: session.witness.storage.write };
+    case 'storeFailed':
+      return {
+        fact: kind,
+        write: session.witness.storage.write,
+        error: failed('STORAGE_FAILED'),
+      };
     default:
       return { fact: kind };
   }

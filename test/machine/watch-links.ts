@@ -1,8 +1,12 @@
 /** Watches which links there are, and that a session asks, dials and hangs up as it may. */
 import type { Fact } from '../../src/machine/fact.js';
 import type { Order } from '../../src/machine/order.js';
+import type { ConnectionState } from '../../src/machine/status.js';
 import type { Hello, Welcome } from '../../src/protocol/frame.js';
 import { must, type Phase } from './scene.js';
+
+/** What ends a page's being put aside. */
+const wakes: readonly string[] = ['woke', 'reconnectAsked'];
 
 interface Dialed {
   readonly link: number;
@@ -20,6 +24,7 @@ export class LinkWatch {
   links = 0;
   #moving = false;
   #suspended = false;
+  #hidden = false;
   #answered = false;
   /** The link that ended in this step: to hang it up once more does no harm. */
   #over: number | null = null;
@@ -105,8 +110,13 @@ export class LinkWatch {
     if (this.live === null) this.#moving = false;
   }
 
-  /** @param waiting until when, for a session that waits */
-  phase(status: string, waiting: Date | null, fact: Fact): Phase {
+  /** @param isRestoring the storage has not answered yet */
+  phase({ status, nextRetryAt }: ConnectionState, fact: Fact, isRestoring: boolean): Phase {
+    if (fact.fact === 'hid') this.#hidden = true;
+    if (wakes.includes(fact.fact)) {
+      this.#hidden = false;
+      if (isRestoring) this.#suspended = false;
+    }
     if (status === 'connected') {
       must(this.live !== null, 'I03', 'connected without a link');
       return this.#moving ? 'moving' : 'open';
@@ -117,16 +127,20 @@ export class LinkWatch {
       this.#suspended = false;
       return status === 'closed' ? 'closed' : 'idle';
     }
-    return this.#trying(waiting, fact);
+    return this.#trying(nextRetryAt, fact, isRestoring);
   }
 
-  #trying(waiting: Date | null, fact: Fact): Phase {
+  #trying(waiting: Date | null, fact: Fact, isRestoring: boolean): Phase {
     must(this.dialed === null || waiting === null, 'I03', 'waits and dials at once');
     if (this.dialed !== null || this.ask !== null || waiting !== null) this.#suspended = false;
     if (this.dialed !== null) return this.dialed.hello === null ? 'dialing' : 'greeting';
     if (waiting !== null) return 'waiting';
     if (this.ask !== null) return 'asking';
-    if (fact.fact === 'suspended' || fact.fact === 'timeUp') this.#suspended = true;
+    if (fact.fact === 'suspended') this.#suspended = true;
+    if (isRestoring) return this.#suspended ? 'waiting' : 'restoring';
+    // A hidden page is put aside when its time comes: while the storage is opened, without a sign.
+    const isAside = fact.fact === 'restored' || fact.fact === 'restoreFailed';
+    if (fact.fact === 'timeUp' || (isAside && this.#hidden)) this.#suspended = true;
     must(this.#suspended, 'I03', 'nothing is pending that could bring a connection');
     return 'waiting';
   }

@@ -1,5 +1,6 @@
 /** Watches rooms: each event once, in order, or a gap that says so; and what the server is told. */
 import type { Order } from '../../src/machine/order.js';
+import { STORED } from '../../src/machine/rooms.js';
 import { type Event, ME, type RoomJoined, type RoomVerdict } from '../../src/protocol/frame.js';
 import { must, type Place, placeOf, type Scene } from './scene.js';
 
@@ -82,7 +83,7 @@ export class RoomWatch {
     const verdict = this.#verdict(scene);
     switch (fact.fact) {
       case 'joinAsked':
-        this.#joinAsked(fact.room, fact.since, fact.call);
+        this.#joinAsked(fact.room, fact.since === STORED ? undefined : fact.since, fact.call);
         break;
       case 'leaveAsked':
         this.#leave(fact.room);

@@ -95,7 +95,7 @@ export class StateWatch {
     if (before.status === 'closed') {
       const asked = fact.fact === 'connectAsked' || fact.fact === 'reconnectAsked';
       const mayRise = asked && !this.#closedForGood;
-      const answers = ['reject', 'answerJoins', 'answerConnects', 'report'];
+      const answers = ['reject', 'answerJoins', 'answerConnects', 'report', 'store', 'release'];
       const quiet = orders.every(({ order }) => answers.includes(order));
       must(
         mayRise || quiet,

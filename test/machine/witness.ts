@@ -9,6 +9,7 @@ import { LinkWatch } from './watch-links.js';
 import { RequestWatch } from './watch-requests.js';
 import { RoomWatch } from './watch-rooms.js';
 import { StateWatch } from './watch-state.js';
+import { StorageWatch } from './watch-storage.js';
 
 /** Dates of the state are moments of the monotonic clock then. */
 const UNIX = 0;
@@ -19,6 +20,7 @@ export class Witness {
   readonly links = new LinkWatch();
   readonly requests = new RequestWatch();
   readonly rooms = new RoomWatch();
+  readonly storage = new StorageWatch();
   readonly #states = new StateWatch();
   #connects = 0;
   #state: ConnectionState;
@@ -61,8 +63,7 @@ export class Witness {
     links.settle(fact, welcomed !== null);
     const after = session.state(UNIX);
     must(session.state(UNIX) === after, 'I21', 'two looks at one state see two objects');
-    this.phase = links.phase(after.status, after.nextRetryAt, fact);
-    this.#check({
+    const scene: Scene = {
       options: this.options,
       fact,
       now,
@@ -77,7 +78,10 @@ export class Witness {
       liveBefore,
       live: links.live,
       welcomed,
-    });
+    };
+    this.storage.step(scene);
+    this.phase = links.phase(after, fact, this.storage.state === 'opening');
+    this.#check(scene);
     return orders;
   }
 
@@ -86,7 +90,10 @@ export class Witness {
     this.#stale(scene);
     this.#pending(scene);
     this.#states.step(scene);
-    this.requests.step(scene);
+    this.requests.step(scene, this.storage);
+    if (scene.fact.fact === 'tickEnded') {
+      this.storage.rest(this.requests.pending.map(({ requestId }) => requestId));
+    }
     this.rooms.step(scene);
     this.#answers(scene);
     this.#state = after;

@@ -52,6 +52,7 @@ const errorCodes: Record<ErrorCode, true> = {
   PROTOCOL_ERROR: true,
   NOT_SENT: true,
   OUTCOME_UNKNOWN: true,
+  STORAGE_FAILED: true,
   LISTENER_FAILED: true,
 };
 

@@ -1,5 +1,6 @@
 /** Writes a story: facts as they might come, and as they should not, for a session to live through. */
-import type { Ask, Fact } from '../../../src/machine/fact.js';
+import type { Ask, Fact, Restored } from '../../../src/machine/fact.js';
+import { Ledger } from '../../../src/machine/ledger.js';
 import type { Order } from '../../../src/machine/order.js';
 import { closeFault, HoldfastError } from '../../../src/protocol/errors.js';
 import { ME, type ServerFrame } from '../../../src/protocol/frame.js';
@@ -75,7 +76,9 @@ export class Story {
   #goOn(): void {
     const { dialed, ask } = this.witness.links;
     const dice = this.#dice;
-    if (dialed !== null && dialed.hello === null) {
+    if (this.witness.phase === 'restoring' && dice.chance(0.8)) {
+      this.#do(this.#fact(dice.chance(0.8) ? 'restored' : 'restoreFailed'));
+    } else if (dialed !== null && dialed.hello === null) {
       this.#do(this.#fact(dice.chance(0.85) ? 'opened' : 'lost'));
     } else if (dialed !== null) {
       const frame = this.#server.next(dialed.link);
@@ -90,7 +93,9 @@ export class Story {
     const dice = this.#dice;
     const { live } = this.witness.links;
     const luck = dice.roll();
-    if (luck < 0.45 && live !== null) {
+    if (this.witness.storage.write > 0 && dice.chance(0.3)) {
+      this.#do(this.#fact(dice.chance(0.9) ? 'stored' : 'storeFailed'));
+    } else if (luck < 0.45 && live !== null) {
       const frame = this.#server.next(live);
       if (frame !== null) this.#do({ fact: 'received', link: live, frame });
       else this.#server.publish(dice.pick('a', 'b', ME));
@@ -221,6 +226,14 @@ export class Story {
         return { fact: kind, ...this.#run(room), ...this.#current() };
       case 'healFailed':
         return { fact: kind, ...this.#run(room), error: this.#fault() };
+      case 'restored':
+        return { fact: kind, saved: this.#saved(), date: 0 };
+      case 'restoreFailed':
+        return { fact: kind, error: storageFault };
+      case 'stored':
+        return { fact: kind, write: this.#storing() };
+      case 'storeFailed':
+        return { fact: kind, write: this.#storing(), error: storageFault };
       default:
         return { fact: kind };
     }
@@ -252,6 +265,7 @@ export class Story {
       delivery: dice.pick('exactly-once', 'exactly-once', 'at-least-once', 'at-most-once'),
       timeout: dice.pick(30_000, 1_000),
       ttl: dice.pick(Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY, 2_000),
+      expiresAt: Number.POSITIVE_INFINITY,
       coalesceKey: dice.chance(0.2) ? 'key' : undefined,
     };
   }
@@ -288,6 +302,24 @@ export class Story {
     return this.#dice.chance(0.4) ? { since: this.#server.somewhere(room) } : {};
   }
 
+  /** What an earlier owner of the storage left. */
+  #saved(): Restored {
+    const dice = this.#dice;
+    const requests = Array.from({ length: dice.below(4) }, () => ({
+      ...this.#ask(),
+      expiresAt: dice.pick(Number.POSITIVE_INFINITY, 2_000),
+      coalesceKey: undefined,
+      session: dice.pick(null, null, 's1', 's2'),
+    }));
+    const user = dice.pick(undefined, null, 'ann');
+    return { clientId: 'saved', link: dice.pick(0, 1_000), user, requests, cursors: [] };
+  }
+
+  #storing(): number {
+    const { write } = this.witness.storage;
+    return this.#dice.chance(0.9) ? write : this.#dice.below(write + 2);
+  }
+
   #run(room: string): { room: string; run: number } {
     const running = this.#dice.of(this.witness.rooms.runs);
     if (running === null || this.#dice.chance(0.1)) return { room, run: this.#dice.below(5) };
@@ -302,8 +334,11 @@ export class Story {
   }
 }
 
+const storageFault = new HoldfastError('STORAGE_FAILED', 'full');
+
 function chosenOptions(dice: Dice): Overrides {
   return {
+    ledger: dice.chance(0.4) ? () => new Ledger() : null,
     auth: dice.chance(0.5) ? { timeout: 5_000 } : null,
     heartbeat: dice.chance(0.85) ? { interval: 10_000, timeout: dice.pick(1_000, 5_000) } : null,
     pauseAfter: dice.chance(0.3) ? dice.pick(0, 3_000) : null,
