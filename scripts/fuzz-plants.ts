@@ -113,6 +113,48 @@ const plants: (Plant & { name: string })[] = [
     replace: 'this.#line.push(entry);',
   },
   {
+    name: 'a request is written before it is stored',
+    file: 'ledger.ts',
+    find: "    if (this.#state !== 'open') return true;\n",
+    replace: '    return true;\n',
+  },
+  {
+    name: 'a request is written under a memory that is not stored',
+    file: 'ledger.ts',
+    find: 'return this.#durable.get(requestId) === (session ?? this.#session);',
+    replace: 'return this.#durable.has(requestId) || session !== session;',
+  },
+  {
+    name: 'what has ended stays stored',
+    file: 'ledger.ts',
+    find: "if (!puts.delete(requestId) || this.#state === 'failing') drops.add(requestId);",
+    replace: "if (!puts.delete(requestId) && this.#state === 'failing') drops.add(requestId);",
+  },
+  {
+    name: 'a write that failed is forgotten',
+    file: 'ledger.ts',
+    find: '    this.#page = merged(this.#underWay.page, this.#page);\n',
+    replace: '',
+  },
+  {
+    name: 'two writes at a time',
+    file: 'ledger.ts',
+    find: '|| this.#underWay !== null || isBlank',
+    replace: '|| isBlank',
+  },
+  {
+    name: 'a storage that says nothing is waited for',
+    file: 'ledger.ts',
+    find: 'return this.#underWay !== null && now >= this.#underWay.until ? this.#writes : null;',
+    replace: 'return null;',
+  },
+  {
+    name: 'what an earlier owner wrote counts as never written',
+    file: 'outbox.ts',
+    find: '      entry.session = session;\n',
+    replace: '',
+  },
+  {
     name: 'written and never written are the same',
     file: 'outbox.ts',
     find: "    entry.session ??= this.#session ?? '';\n",

@@ -103,8 +103,8 @@ export const credentials: Plant[] = [
     id: 'E41',
     breaks: 'the key of credentials is traced',
     file: 'src/client/trace.ts',
-    find: '{ ...fact, auth: REDACTED, key: REDACTED }',
-    replace: '{ ...fact, auth: REDACTED }',
+    find: 'auth: fact.auth === null ? null : REDACTED, key }',
+    replace: 'auth: fact.auth === null ? null : REDACTED }',
     test: 'test/scenarios/credentials.test.ts',
   },
   {

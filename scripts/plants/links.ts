@@ -128,7 +128,7 @@ export const links: Plant[] = [
     id: 'E11',
     breaks: 'no clear error',
     file: 'src/transports/websocket.ts',
-    find: 'on.closed(isOpen ? closeFault(code, reason || this.#why) : noHandshake(code, this.#why));',
+    find: 'on.closed(isOpen ? closeFault(code, reason || this.#why) : this.#refused(code));',
     replace: 'on.closed(closeFault(code, reason));',
     test: 'test/scenarios/wires.test.ts',
   },

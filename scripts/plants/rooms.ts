@@ -54,7 +54,7 @@ export const rooms: Plant[] = [
     id: 'E25',
     breaks: 'live before the tail is reached: a seam',
     file: 'src/server/reader.ts',
-    find: "    if (!this.#isAtTail()) {\n      this.#state = 'behind';\n      this.resume();\n      return;\n    }\n",
+    find: '    if (!this.#isAtTail()) {\n      this.#fallBehind();\n      return;\n    }\n',
     replace: '',
     test: 'test/scenarios/rooms.test.ts',
   },

@@ -46,8 +46,8 @@ export const time: Plant[] = [
     id: 'E14',
     breaks: 'noticed too late',
     file: 'src/machine/liveness.ts',
-    find: 'const patience = Math.min(timeout, this.#heartbeat.timeout);',
-    replace: 'const patience = Math.min(timeout, 2 * this.#heartbeat.timeout);',
+    find: 'const patience = Math.min(timeout, again);',
+    replace: 'const patience = Math.min(timeout, 2 * again);',
     test: 'test/scenarios/time.test.ts',
   },
   {

@@ -44,14 +44,17 @@ function has(asked: readonly string[], name: string): boolean {
 
 /** What may be shown of a thing: payloads, credentials and encoded frames are none of it. */
 const shown =
-  /^(fact|order|kind|link|ask|room|type|requestId|eventId|cursor|run|write|reason|code|status|synced|reconnectAttempts|joined|caughtUp|left)$/;
+  /^(fact|order|kind|link|ask|room|type|requestId|eventId|cursor|run|write|reason|code|status|synced|reconnectAttempts|queued|joined|caughtUp|left)$/;
 
 function line(thing: object): string {
   let text = '';
   for (const [key, value] of Object.entries<unknown>({ ...thing })) {
     if (typeof value === 'object' && value !== null) {
       if (/^(frame|frames|\d+|error|fault|request)$/.test(key)) text += line(value);
-    } else if (value && shown.test(key)) text += ` ${value === true ? key : value}`;
+    } else if (value && shown.test(key)) {
+      const isSaid = typeof value === 'string';
+      text += ` ${isSaid ? value : value === true ? key : `${key}:${value}`}`;
+    }
   }
   // What errors of our own say holds nothing of the application's.
   const isOurs = thing instanceof HoldfastError && isErrorCode(thing.code);

@@ -60,6 +60,17 @@ function freshId(): string {
   }
 }
 
+/** A page keeps it in its storage, where it may read that; a process in its environment. */
+function wishHere(): string | null | undefined {
+  try {
+    // Deno would ask its user for permission.
+    const isPage = 'document' in globalThis || 'Deno' in globalThis;
+    return isPage ? localStorage.getItem('debug') : process.env.DEBUG;
+  } catch {
+    return undefined;
+  }
+}
+
 /**
  * No `unload` or `beforeunload` listener: either keeps a page out of the back/forward cache. Nothing
  * to hear where there is no page (Node, most workers), or half of one: React Native has a `window`
@@ -101,18 +112,8 @@ function listenToPage(listener: (signal: LifecycleSignal) => void): () => void {
 
 function documentHere(): Document | undefined {
   try {
-    return globalThis.document;
-  } catch {
-    return undefined;
-  }
-}
-
-/** A page keeps it in its storage, where it may read that; a process in its environment. */
-function wishHere(): string | null | undefined {
-  try {
-    // Deno would ask its user for permission.
-    const isPage = 'document' in globalThis || 'Deno' in globalThis;
-    return isPage ? localStorage.getItem('debug') : process.env.DEBUG;
+    const page: Document | null | undefined = globalThis.document;
+    return page ?? undefined;
   } catch {
     return undefined;
   }

@@ -94,6 +94,8 @@ export class Inbox {
       room.cursor = verdict.cursor;
       room.given.clear();
       room.had.length = 0;
+      // A hole from here on is another one.
+      room.refilled = false;
     }
     room.epoch = verdict.epoch;
     room.reposition = false;

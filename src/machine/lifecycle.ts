@@ -54,6 +54,8 @@ export class Lifecycle {
   #phase: Phase = { name: 'idle' };
   #links = 0;
   #pauseAt = NEVER;
+  /** Put aside because it was hidden: its scripts still run. */
+  #isAside = false;
   #terms: Terms = defaultTerms;
   #liveness: Liveness | null = null;
   /** The identity that the outbox and the cursors belong to; undefined before the first welcome. */
@@ -299,6 +301,14 @@ export class Lifecycle {
     this.#pauseAt = step.now + (this.#options.pauseAfter ?? NEVER);
   }
 
+  /** A request of a page that was put aside for being hidden: it is not to wait for its being seen. */
+  asked(step: Step): void {
+    const phase = this.#phase;
+    if (!this.#isAside || phase.name !== 'trying') return;
+    this.hid(step);
+    this.#begin(phase.first, step);
+  }
+
   /** The page is put aside: its links end now, and the next attempt waits for it to come back. */
   suspend(step: Step): void {
     const phase = this.#phase;
@@ -321,12 +331,14 @@ export class Lifecycle {
       const { isIdle } = this.#delivery;
       this.#pauseAt = isIdle ? NEVER : now + PAUSE_RECHECK;
       if (isIdle) this.suspend(step);
+      this.#isAside = isIdle;
     }
     this.#checkPulse(buffered, step);
     this.#checkAttempt(step);
   }
 
   #begin(first: boolean, step: Step): void {
+    this.#isAside = false;
     this.#phase = { name: 'trying', next: { step: 'waiting', until: step.now }, first };
     this.#start(step);
   }
@@ -463,6 +475,7 @@ export class Lifecycle {
     if (this.#credentials.cancel()) step.out.push({ order: 'dropCredentials' });
     this.#liveness = null;
     this.#pauseAt = NEVER;
+    this.#isAside = false;
     this.#retry.hurry();
     if (phase.name === 'open') {
       step.out.push(hangUp(phase.link, reason));

@@ -60,9 +60,15 @@ export class Liveness {
 
   /** Asks at once, with at most `timeout` ms to answer: after a wake, or when the device says it is offline. */
   probe(now: number, buffered: number, timeout = NEVER): boolean {
-    if (this.#heartbeat === null || this.#probe !== null) return false;
-    const patience = Math.min(timeout, this.#heartbeat.timeout);
+    if (this.#heartbeat === null) return false;
     const { timeout: again } = this.#heartbeat;
+    const patience = Math.min(timeout, again);
+    if (this.#probe !== null) {
+      // The answer to the ping that is out will do, but it may be wanted sooner.
+      const deadline = Math.min(this.#probe.deadline, now + patience);
+      this.#probe = { ...this.#probe, deadline };
+      return false;
+    }
     this.#probe = { deadline: now + patience, buffered, forgiven: false, again };
     this.#pinged(now);
     return true;

@@ -177,7 +177,7 @@ export class Outbox {
       entry.session = session;
       entry.writes = session === null ? 0 : 1;
       this.#add(entry);
-      this.#line.insert(entry, (other) => other.place > entry.place);
+      this.#lineUp(entry);
       if (session !== null && entry.delivery === 'at-most-once') this.#fail(entry, 'lost', out);
     }
   }
@@ -368,12 +368,17 @@ export class Outbox {
     entry.refusal = refusal;
   }
 
+  /** In first order, whatever waits already. */
+  #lineUp(entry: Entry): void {
+    this.#line.insert(entry, (other) => other.place > entry.place);
+  }
+
   #requeue(entry: Entry): void {
     if (!entry.sent) return;
     entry.sent = false;
     entry.deadline = NEVER;
     this.#inFlight--;
-    this.#line.insert(entry, (other) => other.place > entry.place);
+    this.#lineUp(entry);
   }
 
   #forget(entry: Entry): void {
@@ -422,21 +427,37 @@ export class Outbox {
 
   /** Makes room, or says why there is none. */
   #admit(bytes: number, out: Order[]): HoldfastError | null {
-    const { maxMessages, maxBytes, overflow } = this.#limits;
     const oversized = this.#oversized(bytes);
     if (oversized !== null) return oversized;
-    // What never fits drives nobody out.
-    if (bytes > maxBytes) return this.#full();
-    while (this.#entries.size + this.#letters >= maxMessages || this.#bytes + bytes > maxBytes) {
-      const unwritten = this.#line
-        .toArray()
-        .filter((one) => one.kind === 'message' || one.session === null);
-      const victim = overflow === 'drop-oldest' ? unwritten[0] : unwritten.at(-1);
-      if (overflow === 'reject' || victim === undefined) return this.#full();
-      if (victim.kind === 'request') this.#reject(victim, this.#full(), out);
-      else this.#dropLetter(victim);
+    const victims = this.#victims(bytes, this.#limits);
+    if (victims === null) return this.#full();
+    for (const victim of victims) {
+      const error = this.#full();
+      if (victim.kind === 'request') this.#reject(victim, error, out);
+      else {
+        this.#dropLetter(victim);
+        out.push({ order: 'report', error });
+      }
     }
     return null;
+  }
+
+  /** Who gives way to so many bytes more; null where even that would not make room. */
+  #victims(bytes: number, { maxMessages, maxBytes, overflow }: Bounds): (Entry | Letter)[] | null {
+    let count = this.#entries.size + this.#letters + 1 - maxMessages;
+    let excess = this.#bytes + bytes - maxBytes;
+    if (count <= 0 && excess <= 0) return [];
+    if (overflow === 'reject') return null;
+    const unwritten = this.#line.toArray().filter(isUnwritten);
+    if (overflow === 'drop-newest') unwritten.reverse();
+    const victims: (Entry | Letter)[] = [];
+    for (const one of unwritten) {
+      if (count <= 0 && excess <= 0) break;
+      victims.push(one);
+      count--;
+      excess -= one.bytes;
+    }
+    return count <= 0 && excess <= 0 ? victims : null;
   }
 
   #supersede(key: string, out: Order[]): void {
@@ -460,6 +481,12 @@ export class Outbox {
     this.#line.remove(letter);
     this.#forgetLetter(letter);
   }
+}
+
+type Bounds = Pick<OutboxLimits, 'maxMessages' | 'maxBytes' | 'overflow'>;
+
+function isUnwritten(one: Entry | Letter): boolean {
+  return one.kind === 'message' || one.session === null;
 }
 
 function entryOf(request: Ask, place: number, deadline: number): Entry {

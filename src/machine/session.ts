@@ -299,6 +299,7 @@ export class Session {
   #asked(request: Ask, step: Step): void {
     if (this.#lifecycle.phase.name !== 'closed') {
       this.#delivery.ask(request, step);
+      this.#lifecycle.asked(step);
       return;
     }
     const error = notSent(`The request "${request.type}" was never sent`);

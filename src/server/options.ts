@@ -75,7 +75,10 @@ export interface Limits {
   readonly handlerTimeout: number;
   /** Requests of one client that wait or run; above it RATE_LIMITED. @default 256 */
   readonly pendingRequests: number;
-  /** Bytes in a connection's buffer above which its events wait in the journal. @default 1_048_576 */
+  /**
+   * Bytes in a connection's buffer above which its events wait in the journal. Answers do not wait: above
+   * eight times as much, and 8 MiB, the connection is cut. @default 1_048_576
+   */
   readonly bufferedBytes: number;
   /**
    * Milliseconds for which that buffer may stay full without anything of it going out; then the

@@ -74,6 +74,8 @@ export class Peer implements Served, ServerWireEvents {
 
   write(text: string): void {
     this.#outlet.write(text);
+    // Answers go out whether there is room or not: whoever asks and never reads is cut at once.
+    if (!this.#isOver && this.#outlet.isOverfull) this.#cut('stalled');
   }
 
   answered(requestId: string): void {
@@ -287,9 +289,10 @@ export class Peer implements Served, ServerWireEvents {
     const why = standing.tick(now, this.#liveness.heardAt);
     if (why !== undefined) {
       this.refuse(why);
-    } else if (life === 'dead' || this.#outlet.isOverfull) {
-      this.#core.counters.timedOut++;
-      this.terminate();
+    } else if (life === 'dead') {
+      this.#cut('timedOut');
+    } else if (this.#outlet.isOverfull) {
+      this.#cut('stalled');
     } else if (stalledFor >= stalledTimeout) {
       this.#core.counters.stalled++;
       this.close(TRY_AGAIN_LATER, `Nothing was read for ${stalledTimeout} ms. Come back.`);
@@ -297,6 +300,11 @@ export class Peer implements Served, ServerWireEvents {
       if (life === 'ask') this.write(PING);
       this.#outlet.turns.beat();
     }
+  }
+
+  #cut(why: 'timedOut' | 'stalled'): void {
+    this.#core.counters[why]++;
+    this.terminate();
   }
 
   #failed(error: unknown, about: string): void {

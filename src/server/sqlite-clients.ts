@@ -149,17 +149,20 @@ export class Clients {
     return gone.length < limit;
   }
 
-  /** Drops requests of clients that were forgotten, at last the client. False where there are more. */
-  clear(): boolean {
-    const row = this.#database.get('SELECT id FROM clients WHERE key IS NULL LIMIT 1');
-    if (row === undefined) return true;
-    const id = int(row.id);
-    const dropped = this.#database.run(
-      'DELETE FROM requests WHERE client = ? AND request IN (SELECT request FROM requests WHERE client = ? LIMIT ?)',
-      ...[id, id, DROPPED_AT_ONCE],
-    );
-    if (dropped < DROPPED_AT_ONCE) this.#database.run('DELETE FROM clients WHERE id = ?', id);
-    return false;
+  /** Drops requests of some clients that were forgotten, then the clients. False where there are more. */
+  clear(limit: number): boolean {
+    const rows = this.#database.all('SELECT id FROM clients WHERE key IS NULL LIMIT ?', limit);
+    let left = DROPPED_AT_ONCE;
+    for (const row of rows) {
+      const id = int(row.id);
+      left -= this.#database.run(
+        'DELETE FROM requests WHERE client = ? AND request IN (SELECT request FROM requests WHERE client = ? LIMIT ?)',
+        ...[id, id, left],
+      );
+      if (left === 0) return false;
+      this.#database.run('DELETE FROM clients WHERE id = ?', id);
+    }
+    return rows.length < limit;
   }
 
   #client(key: string): Client {

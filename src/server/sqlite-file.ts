@@ -100,17 +100,19 @@ function adviceOn(error: Error): string | undefined {
 }
 
 function prepare(database: Database, path: string): void {
-  if (!isOurs(database, path)) {
-    // Two processes may start at once: whoever comes second finds it made.
-    database.exec('BEGIN IMMEDIATE');
-    if (!isOurs(database, path)) database.exec(SCHEMA);
-    database.exec('COMMIT');
-  }
+  const isNew = !isOurs(database, path);
   const mode = database.get('PRAGMA journal_mode = WAL')?.journal_mode;
   if (mode !== 'wal') {
-    throw new Error(`sqliteJournal: ${path} must lie on a disk of this machine: it has no WAL there.`);
+    throw new Error(
+      `sqliteJournal: ${path} must lie on a disk of this machine: it has no WAL there.`,
+    );
   }
   database.exec('PRAGMA fullfsync = 1; PRAGMA checkpoint_fullfsync = 1');
+  if (!isNew) return;
+  // Two processes may start at once: whoever comes second finds it made.
+  database.exec('BEGIN IMMEDIATE');
+  if (!isOurs(database, path)) database.exec(SCHEMA);
+  database.exec('COMMIT');
 }
 
 /** False where the file is new. */

@@ -149,7 +149,7 @@ export class SqliteNode implements JournalNode, StoreNode {
     }
     if (appends.size === 0) return results;
     after(() => {
-      this.#store.hear();
+      this.#store.hearFirst();
       for (const [name, { room, events }] of appends) {
         this.#store.appended({ room: name, epoch: room.epoch, seq: room.seq, events });
       }

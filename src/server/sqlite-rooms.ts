@@ -88,15 +88,16 @@ export class Rooms {
     return { events: rows.map((row) => storedEvent({ epoch, seq: int(row.seq) }, text(row.body))) };
   }
 
-  /** Drops what has become too old meanwhile. */
-  age(room: Room): void {
+  /** Drops what has become too old meanwhile. False where there may be more. */
+  age(room: Room): boolean {
     const { first } = room;
     this.#trim(room);
-    if (room.first === first) return;
+    if (room.first === first) return true;
     this.#database.run(
       'UPDATE rooms SET first = ?, bytes = ? WHERE id = ?',
       ...[room.first, room.bytes, room.id],
     );
+    return room.first - first < DROPPED_AT_ONCE;
   }
 
   follow(room: Room, node: number): void {

@@ -172,9 +172,13 @@ export class SqliteStore {
     if (this.isAmongOthers()) this.#hosts.tell({ kind: 'room', name: room, detail: '' });
   }
 
-  /** What others wrote before, so that it is told before what was written here. */
+  /** What others wrote before comes first. */
+  hearFirst(): void {
+    if (this.#standing === 'among others') this.hear();
+  }
+
   hear(): void {
-    if (this.#standing === 'alone' || !this.#isOpen) return;
+    if (!this.#isOpen) return;
     const { news, missed } = this.#hosts.hear();
     for (const room of missed ? this.#followed.keys() : []) this.#unheard.add(room);
     for (const each of news) {

@@ -1,6 +1,6 @@
 /** Forgets what is too old, step by step, so that no step holds anybody up. */
 import type { Clients } from './sqlite-clients.js';
-import type { Rooms } from './sqlite-rooms.js';
+import type { Room, Rooms } from './sqlite-rooms.js';
 
 /** Milliseconds between two rounds. */
 const ROUND_INTERVAL = 10_000;
@@ -36,7 +36,7 @@ export class Sweep {
       this.#rooms.useRead();
     }
     const areExpired = this.#clients.expire(CLIENTS_AT_ONCE);
-    const areCleared = this.#clients.clear();
+    const areCleared = this.#clients.clear(CLIENTS_AT_ONCE);
     this.#hasMore = !areExpired || !areCleared;
     if (this.#room !== undefined) this.#room = this.#lookAtRooms(this.#room);
   }
@@ -46,13 +46,17 @@ export class Sweep {
     const rooms = this.#rooms.some(after, ROOMS_AT_ONCE);
     let last = after;
     for (const { room, isDiscarded } of rooms) {
-      if (isDiscarded) {
-        // The rest of it comes first in the next step.
-        if (!this.#rooms.clear(room)) return last;
-      } else if (this.#rooms.isIdle(room)) this.#rooms.discard(room.id);
-      else this.#rooms.age(room);
+      // What is left of it comes first in the next step.
+      if (!this.#isDone(room, isDiscarded)) return last;
       last = room.id;
     }
     return rooms.length < ROOMS_AT_ONCE ? undefined : last;
+  }
+
+  #isDone(room: Room, isDiscarded: boolean): boolean {
+    if (isDiscarded) return this.#rooms.clear(room);
+    if (!this.#rooms.isIdle(room)) return this.#rooms.age(room);
+    this.#rooms.discard(room.id);
+    return true;
   }
 }

@@ -1,15 +1,8 @@
 /** The slots of a database: which one is taken next, what stands in it, which are forgotten. */
 import type { IDBPTransaction } from 'idb';
-import { LINKS_PER_OWNER, type StorageHost } from '../client/storage.js';
-import type { SavedRequest } from '../machine/fact.js';
+import type { StorageHost } from '../client/storage.js';
 import { type Database, durable, type Schema, STORES } from './indexed-db-database.js';
-import {
-  type CursorRecord,
-  isCursorRecord,
-  isSavedRequest,
-  isSlotRecord,
-  type SlotRecord,
-} from './shape.js';
+import { isCursorRecord, isSavedRequest, isSlotRecord } from './shape.js';
 import { type Found, raised } from './slot-book.js';
 import { SLOT_LIFETIME, storageFailed } from './slots.js';
 

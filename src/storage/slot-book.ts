@@ -35,7 +35,7 @@ export interface Edit {
 
 /** The record of a slot as its next owner has to find it. */
 export function raised(record: SlotRecord, date: number): SlotRecord {
-  return { ...record, link: record.link + LINKS_PER_OWNER, used: date };
+  return { ...record, link: record.link + LINKS_PER_OWNER, used: Math.floor(date) };
 }
 
 /** The books of a slot's owner. Nobody else writes to the slot, so they are what is stored. */
@@ -65,8 +65,10 @@ export class SlotBook {
   }
 
   /** What a write has to do; whoever has stored it says so with {@link stored}. */
-  edit(changes: Changes, date: number): Edit {
+  edit(changes: Changes, unixMs: number): Edit {
     const { user = this.#record.user } = changes;
+    // Clocks may tell fractions; numbers and their columns are whole.
+    const date = Math.floor(unixMs);
     const rows = this.#changed(changes, date);
     for (const requestId of changes.drops) rows.delete(requestId);
     return {

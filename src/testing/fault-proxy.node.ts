@@ -25,6 +25,11 @@ export interface ProxyFaults {
   killAfter: number | null;
   /** The same with a FIN: a server that opens and closes again. @default null */
   endAfter: number | null;
+  /**
+   * New connections are reset when so many bytes have come down: in the middle of the upgrade's
+   * answer, or of the first frame after it. @default null
+   */
+  cutAfter: number | null;
 }
 
 /** What the proxy has done since it was made. */
@@ -44,6 +49,7 @@ export interface ProxyCounters {
   halfOpened: number;
   /** Connections that pass nothing any more (`lose`). */
   lost: number;
+  /** By `truncate` and `cutAfter`. */
   truncated: number;
   /** By `killAfter` and `endAfter`. */
   killed: number;
@@ -122,7 +128,7 @@ export async function faultProxy(options: FaultProxyOptions): Promise<FaultProxy
 
   function forward(client: Socket): void {
     counters.accepted++;
-    const { killAfter, endAfter } = faults;
+    const { killAfter, endAfter, cutAfter } = faults;
     const timers: NodeJS.Timeout[] = [];
     const pair = proxyPair({
       id: ++accepted,
@@ -144,6 +150,7 @@ export async function faultProxy(options: FaultProxyOptions): Promise<FaultProxy
       },
     });
     pairs.add(pair);
+    if (cutAfter !== null) pair.truncate('down', cutAfter);
   }
 
   function kill(pair: ProxyPair, how: 'reset' | 'end'): void {
@@ -245,6 +252,7 @@ const healthy: Readonly<ProxyFaults> = Object.freeze({
   accept: 'pass',
   killAfter: null,
   endAfter: null,
+  cutAfter: null,
 });
 
 const unused: Readonly<ProxyCounters> = Object.freeze({

@@ -182,8 +182,9 @@ describe('the pulse of a link', () => {
   test('a probe is asked once at a time, with no more patience than the heartbeat has', () => {
     const pulse = new Liveness(heartbeat, 0, 80);
     expect([pulse.probe(100, 0, 5_000), pulse.deadline]).toEqual([true, 2_100]);
-    expect([pulse.probe(200, 0, 1_000), pulse.deadline]).toEqual([false, 2_100]);
-    pulse.heard(300);
+    expect([pulse.probe(200, 0, 2_000), pulse.deadline]).toEqual([false, 2_100]);
+    expect([pulse.probe(300, 0, 1_000), pulse.deadline]).toEqual([false, 1_300]);
+    pulse.heard(350);
     expect([pulse.probe(400, 0, 1_000), pulse.deadline]).toEqual([true, 1_400]);
   });
 

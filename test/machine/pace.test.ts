@@ -101,7 +101,7 @@ describe('on a new link', () => {
 
 /** As a link with this rate finds it. */
 function started(rate: number, now: number): Pace {
-  const pace = new Pace(1);
+  const pace = new Pace();
   pace.restart(rate, now);
   return pace;
 }

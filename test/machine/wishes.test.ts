@@ -1,62 +1,78 @@
 /** How wishes for rooms become frames: how many fit, when they are repeated, and what overtakes what. */
 import { describe, expect, test } from 'vitest';
+import { Rooms } from '../../src/machine/rooms.js';
+import { Session } from '../../src/machine/session.js';
 import { closeFault } from '../../src/protocol/errors.js';
-import { ME } from '../../src/protocol/frame.js';
+import { type ClientFrame, ME } from '../../src/protocol/frame.js';
+import { sessionOptions } from './options.js';
 import { failed, names, type Play, play } from './play.js';
 
 const refused = { code: 'FORBIDDEN', message: 'no' };
 
 describe('what fits into a frame', () => {
-  test('is half of what a server takes; the rest is joined after the welcome', () => {
-    const session = crowd(300, 8_192);
-    session.open();
-    expect(session.hello.rooms).toHaveLength(128);
-    expect(joins(session)).toEqual([128, 44]);
-    session.do({ fact: 'reconnectAsked' });
-    session.open();
-    expect(session.hello.rooms).toHaveLength(128);
-    expect(joins(session)).toEqual([128, 44, 128, 44]);
+  test('is half of what a server takes; the rest is joined after the welcome, on every link', () => {
+    const rooms = crowd(300, 8_192);
+    for (let link = 1; link <= 2; link++) {
+      expect(rooms.hello()).toHaveLength(128);
+      rooms.welcomed(1_000_000);
+      expect(sizes(rooms.reconcile(0))).toEqual([128, 44]);
+      rooms.unlinked();
+    }
   });
 
   test('is counted in bytes, not in characters', () => {
-    const session = play({ limits: { messagesPerSecond: 100, maxMessageSize: 8_192 } });
-    for (let count = 0; count < 128; count++) session.join(`${id(count)}é`.slice(1));
-    session.greet();
-    expect(session.hello.rooms.length).toBeLessThan(128);
+    const rooms = crowd(0, 8_192);
+    for (let count = 0; count < 128; count++) rooms.want(`é${id(count).slice(2)}`, undefined, 1);
+    expect(rooms.hello()).toHaveLength(128);
+    const longer = crowd(0, 8_192);
+    for (let count = 0; count < 128; count++) longer.want(`é${id(count).slice(1)}`, undefined, 1);
+    expect(longer.hello()).toHaveLength(124);
   });
 
   test.each([
     [4_096, 64],
     [1_000_000, 128],
     [100, 32],
-  ])('a server that takes %i gets %i in one', (maxMessageSize, most) => {
-    const session = crowd(128 + most + 1, 8_192);
-    session.open({ terms: { maxMessageSize } });
-    expect(joins(session)).toEqual([most, 1]);
+  ])('of a server that takes %i is %i rooms', (maxMessageSize, most) => {
+    const rooms = crowd(0, 8_192);
+    rooms.hello();
+    rooms.welcomed(maxMessageSize);
+    fill(rooms, most + 1);
+    expect(sizes(rooms.reconcile(0))).toEqual([most, 1]);
   });
 
-  test.each([1007, 1009])('a hello that is answered with %i is halved, down to a floor', (code) => {
-    const session = crowd(300, 8_192).greet();
-    const sizes = [1, 2, 3, 4].map(() => {
-      session.lose(closeFault(code, ''));
-      session.wait(session.due);
-      session.greet();
-      return session.hello.rooms.length;
-    });
-    expect(sizes).toEqual([64, 32, 32, 32]);
-  });
-
-  test('many rooms are left in frames of the same size', () => {
-    const session = crowd(100, 8_192).open({ terms: { maxMessageSize: 4_096 } });
-    session.tick();
+  test('is the same for what is left', () => {
+    const rooms = crowd(100, 8_192);
+    rooms.hello();
+    rooms.welcomed(4_096);
     for (let count = 0; count < 100; count++) {
-      session.joined(id(count), '1', 0, 'new');
-      session.do({ fact: 'leaveAsked', room: id(count) });
+      const room = rooms.get(id(count));
+      if (room !== undefined) rooms.answered(room);
+      rooms.unwant(id(count));
     }
-    session.tick();
-    // "room-…" with its quotes and a comma: 23 bytes.
-    expect(session.written('leave').map(({ rooms }) => rooms.length)).toEqual([89, 11]);
+    // 20 characters, their quotes and a comma.
+    expect(sizes(rooms.reconcile(0))).toEqual([89, 11]);
   });
+
+  test.each([1007, 1009])(
+    'is halved where a hello is answered with %i, down to a floor',
+    (code) => {
+      const limits = { maxMessageSize: 8_192 };
+      const session = new Session(sessionOptions({ limits, reconnect: { jitter: 'none' } }));
+      for (let count = 0; count < 300; count++) {
+        session.step({ fact: 'joinAsked', room: id(count), call: count }, 0, 0);
+      }
+      session.step({ fact: 'connectAsked' }, 0, 0);
+      const named = [1, 2, 3, 4].map((link) => {
+        const rooms = session.hello(link).rooms.length;
+        session.step({ fact: 'opened', link }, session.deadline, 0);
+        session.step({ fact: 'lost', link, fault: closeFault(code, '') }, session.deadline, 0);
+        session.step({ fact: 'timeUp', buffered: 0 }, session.deadline, 0);
+        return rooms;
+      });
+      expect(named).toEqual([128, 64, 32, 32]);
+    },
+  );
 });
 
 describe('the state of a room', () => {
@@ -244,14 +260,14 @@ describe('a verdict', () => {
 describe('a refusal', () => {
   test('that is only for now is not asked again before its time, whatever else is', () => {
     const session = play({ heartbeat: null }).open();
-    for (const [room, retryAfter] of [
-      ['a', 2_000],
-      ['b', 5_000],
-      ['c', undefined],
+    for (const [room, later] of [
+      ['a', { retryAfter: 2_000 }],
+      ['b', { retryAfter: 5_000 }],
+      ['c', {}],
     ] as const) {
       session.join(room);
       session.tick();
-      const error = { code: 'RATE_LIMITED', message: 'no', retryable: true, retryAfter };
+      const error = { code: 'RATE_LIMITED', message: 'no', retryable: true, ...later };
       expect(session.receive({ kind: 'room', room, error })).toEqual([]);
       expect(session.tick()).toEqual([]);
     }
@@ -317,11 +333,16 @@ test('synced waits for a room that stands at 0, too', () => {
   expect(session.state.synced).toBe(true);
 });
 
-/** So many rooms, each of 32 bytes in a join, wanted by a client that takes frames of this size. */
-function crowd(count: number, maxMessageSize: number): Play {
-  const session = play({ limits: { maxMessageSize } });
-  for (let number = 0; number < count; number++) session.join(id(number));
-  return session;
+/** So many rooms, wanted by a client that takes frames of this size. */
+function crowd(count: number, maxMessageSize: number): Rooms {
+  const rooms = new Rooms(maxMessageSize);
+  fill(rooms, count);
+  return rooms;
+}
+
+/** Each is 32 bytes in a join, with its comma. */
+function fill(rooms: Rooms, count: number): void {
+  for (let number = 0; number < count; number++) rooms.want(id(number), undefined, 1);
 }
 
 /** 20 characters. */
@@ -329,9 +350,9 @@ function id(number: number): string {
   return `room-${String(number).padStart(15, '0')}`;
 }
 
-/** How many rooms each join frame named. */
-function joins(session: Play): number[] {
-  return session.written('join').map(({ rooms }) => rooms.length);
+/** How many rooms each frame names. */
+function sizes(frames: readonly ClientFrame[]): number[] {
+  return frames.map((frame) => ('rooms' in frame ? frame.rooms.length : 0));
 }
 
 /** On a link, in this room at `seq` of epoch 1, caught up, and nothing left to write. */
