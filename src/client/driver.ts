@@ -102,7 +102,8 @@ export class Driver {
   /** One thing that happened. The machine decides at once; its orders wait their turn. */
   dispatch(fact: Fact): void {
     const isEvent = fact.fact === 'received' && fact.frame.kind === 'event';
-    this.#isQuiet &&= isEvent || fact.fact === 'delivered';
+    // A storage waits a little for a cursor that moves: there is a deadline then.
+    this.#isQuiet &&= (isEvent || fact.fact === 'delivered') && this.#parts.storage === undefined;
     this.#step(fact);
     this.#run();
     this.#beginTick();

@@ -1,0 +1,237 @@
+/** A reload as the application sees it: what the page before left goes on in the one after it. */
+import { type Client, type ClientOptions, type Contract, createClient } from 'holdfast';
+import { ids, type MemoryStorage, memoryStorage, recorder } from 'holdfast/testing';
+import { describe, expect, test } from 'vitest';
+import { type HubHarness, type HubHarnessOptions, hubHarness } from './hub.js';
+
+interface Story extends HubHarness {
+  readonly storage: MemoryStorage;
+  /** What the handler ran, in order. */
+  readonly ran: unknown[];
+  /** Another page of the same browser. */
+  page(name: string, options?: Partial<ClientOptions<Contract>>): Client;
+  /** The first page is gone, without a word. */
+  kill(): void;
+}
+
+function story(options: HubHarnessOptions = {}): Story {
+  const storage = memoryStorage();
+  const ran: unknown[] = [];
+  const harness = hubHarness({
+    ...options,
+    hub: {
+      handlers: {
+        'n:run': (payload) => {
+          ran.push(payload);
+          return payload;
+        },
+      },
+      ...options.hub,
+    },
+    client: { outbox: { storage }, ...options.client },
+  });
+  const page = (name: string, more: Partial<ClientOptions<Contract>> = {}) =>
+    createClient({
+      transport: harness.network.transport(),
+      reconnect: { initialDelay: 100, maxDelay: 100, jitter: 'none' },
+      outbox: { storage },
+      ...more,
+      environment: {
+        clock: harness.clock,
+        random: () => 0.5,
+        id: ids(name),
+        lifecycle: () => () => {},
+        report() {},
+      },
+    }) as Client;
+  return {
+    ...harness,
+    storage,
+    ran,
+    page,
+    kill() {
+      harness.network.cut();
+      storage.crash();
+    },
+  };
+}
+
+describe('requests', () => {
+  test('asked offline go on after a reload, once each, under the same ids', async () => {
+    const { client, clock, kill, page, ran } = story();
+    for (const n of [1, 2, 3]) client.request('n:run', n, { requestId: `q${n}` });
+    await clock.settle();
+    kill();
+    const after = page('after');
+    const left = await after.restore();
+    expect(left).toMatchObject([
+      { requestId: 'q1', type: 'n:run', payload: 1, state: 'queued' },
+      { requestId: 'q2', payload: 2 },
+      { requestId: 'q3', payload: 3 },
+    ]);
+    void after.connect();
+    await clock.advance(500);
+    expect(await Promise.all(left.map(({ result }) => result))).toEqual([1, 2, 3]);
+    expect(ran).toEqual([1, 2, 3]);
+    expect(after.pending()).toEqual([]);
+  });
+
+  test('that were written when the page died are answered from memory, not run again', async () => {
+    const { client, clock, connected, kill, network, page, ran, storage } = story();
+    await connected();
+    network.drop((frame) => frame.kind === 'response');
+    client.request('n:run', 1);
+    await clock.advance(200);
+    expect(ran).toEqual([1]);
+    kill();
+    network.heal();
+    const after = page('after');
+    const [left] = await after.restore();
+    void after.connect();
+    await clock.advance(500);
+    expect(await left?.result).toBe(1);
+    expect(ran).toEqual([1]);
+    expect(storage.slots).toMatchObject([{ requests: [] }]);
+  });
+
+  test('count as queued once they are durable, and are not written before', async () => {
+    const { clock, connected, client, frames, storage } = story();
+    await connected();
+    storage.set({ write: 'hangs' });
+    client.request('n:run', 1);
+    await clock.advance(1_000);
+    expect(client.state.queued).toBe(0);
+    expect(client.pending()).toEqual([]);
+    expect(frames('up', 'request')).toEqual([]);
+    storage.heal();
+    await clock.advance(100);
+    expect(frames('up', 'request')).toHaveLength(1);
+  });
+
+  test('of two pages at once stay with their pages', async () => {
+    const { client, clock, connected, frames, page, ran, storage } = story();
+    const other = page('other');
+    client.request('n:run', 'mine', { requestId: 'mine' });
+    other.request('n:run', 'other', { requestId: 'other' });
+    await clock.settle();
+    expect(storage.slots.map(({ requests }) => requests.map((one) => one.requestId))).toEqual([
+      ['mine'],
+      ['other'],
+    ]);
+    await connected();
+    expect(ran).toEqual(['mine']);
+    void other.connect();
+    await clock.advance(500);
+    expect(ran).toEqual(['mine', 'other']);
+    const clientIds = frames('up', 'hello').map(({ clientId }) => clientId);
+    expect(new Set(clientIds).size).toBe(2);
+  });
+
+  test('of a client that was closed are not left to anybody', async () => {
+    const { client, clock, page } = story();
+    const request = client.request('n:run', 1);
+    await clock.settle();
+    client.close();
+    await expect(request).rejects.toMatchObject({ code: 'NOT_SENT' });
+    expect(await page('after').restore()).toEqual([]);
+    await clock.settle();
+  });
+
+  test('stay with a client that only disconnects', async () => {
+    const { client, clock, connected, ran, storage } = story();
+    client.request('n:run', 1);
+    client.disconnect();
+    await clock.settle();
+    expect(storage.slots).toMatchObject([{ owned: true, requests: [{ type: 'n:run' }] }]);
+    await connected();
+    expect(ran).toEqual([1]);
+  });
+});
+
+describe('cursors', () => {
+  test('a room joined from "stored" goes on where the listeners of the page before stood', async () => {
+    const { client, clock, connected, hub, kill, page } = story();
+    void client.room('a').join();
+    await connected();
+    await hub.publish('a', 'n:told', 1);
+    await clock.advance(1_000);
+    kill();
+    await hub.publish('a', 'n:told', 2);
+    await hub.publish('a', 'n:told', 3);
+    const after = page('after');
+    const seen = recorder(after);
+    void after.room('a').join({ since: 'stored' });
+    void after.connect();
+    await clock.advance(500);
+    expect(seen.payloads).toEqual([2, 3]);
+    expect(after.state.synced).toBe(true);
+  });
+
+  test('what was published to the user alone meanwhile arrives unasked', async () => {
+    const { clock, connected, hub, kill, page } = story({
+      hub: { authenticate: async () => ({ user: 'ann' }) },
+    });
+    await connected();
+    await clock.advance(1_000);
+    kill();
+    await hub.publishToUser('ann', 'n:told', 1);
+    const after = page('after');
+    const seen = recorder(after);
+    void after.connect();
+    await clock.advance(500);
+    expect(seen.payloads).toEqual([1]);
+  });
+
+  test('without "stored" a room starts from now', async () => {
+    const { client, clock, connected, hub, kill, page } = story();
+    void client.room('a').join();
+    await connected();
+    await clock.advance(1_000);
+    kill();
+    await hub.publish('a', 'n:told', 1);
+    const after = page('after');
+    const seen = recorder(after);
+    void after.room('a').join();
+    void after.connect();
+    await clock.advance(500);
+    expect(seen.payloads).toEqual([]);
+  });
+});
+
+describe('a storage that does not work', () => {
+  test.each([
+    ['cannot be opened', { open: 'fails' } as const],
+    ['does not open', { open: 'hangs' } as const],
+    ['cannot be written', { write: 'fails' } as const],
+    ['does not answer', { write: 'hangs' } as const],
+  ])('%s: told once, and requests go on in memory', async (_what, faults) => {
+    const { client, clock, ran, seen, storage } = story();
+    storage.set(faults);
+    const before = client.request('n:run', 1);
+    void client.connect();
+    await clock.advance(12_000);
+    const later = client.request('n:run', 2);
+    await clock.advance(1_000);
+    expect(await Promise.all([before, later])).toEqual([1, 2]);
+    expect(ran).toEqual([1, 2]);
+    expect(seen.errors).toMatchObject([{ code: 'STORAGE_FAILED', category: 'storage' }]);
+  });
+
+  test('restore() settles all the same', async () => {
+    const { client, clock, storage } = story();
+    storage.set({ open: 'hangs' });
+    const restored = client.restore();
+    await clock.advance(5_000);
+    expect(await restored).toEqual([]);
+  });
+
+  test('without one there is nothing to restore', async () => {
+    const { client } = hubHarness();
+    expect(await client.restore()).toEqual([]);
+  });
+
+  test('is refused where it is none', () => {
+    const storage = Object.create(null);
+    expect(() => hubHarness({ client: { outbox: { storage } } })).toThrow(/outbox\.storage/);
+  });
+});
