@@ -1,5 +1,6 @@
 /** Every plant, by the ids of docs/edge-cases.md. */
 import { credentials } from './credentials.ts';
+import { flow } from './flow.ts';
 import { links } from './links.ts';
 import { messages } from './messages.ts';
 import type { Plant } from './plant.ts';
@@ -14,4 +15,5 @@ export const plants: readonly Plant[] = [
   ...requests,
   ...credentials,
   ...messages,
+  ...flow,
 ];

@@ -138,7 +138,8 @@ export class Client<C extends Contract = AnyContract> extends Listening<C> {
    */
   connect({ signal }: { signal?: AbortSignal } = {}): Promise<void> {
     if (signal?.aborted) return this.#driver.settled(Promise.reject(aborted('connect()', signal)));
-    this.#print();
+    // Looked up once.
+    if (!this.#isPrinting) this.#isPrinting = print(this, this.#environment);
     const { call, connected } = this.#driver.connect();
     onAbort(signal, connected, (by) => this.#driver.abortConnect(call, aborted('connect()', by)));
     return this.#driver.settled(connected);
@@ -260,12 +261,6 @@ export class Client<C extends Contract = AnyContract> extends Listening<C> {
 
   metrics(): Metrics {
     return this.#driver.metrics();
-  }
-
-  /** What the platform asks to have printed; looked up once. */
-  #print(): void {
-    if (!this.#isPrinting) print(this, this.#environment);
-    this.#isPrinting = true;
   }
 
   #tellError(thrown: unknown): void {

@@ -1,8 +1,6 @@
 /** `localStorage.debug` and `DEBUG`: prints what a client does. No payload, no credential, ever. */
-import type { Fact } from '../machine/fact.js';
-import type { Order } from '../machine/order.js';
 import type { ConnectionState } from '../machine/status.js';
-import { HoldfastError, isErrorCode } from '../protocol/errors.js';
+import { HoldfastError } from '../protocol/errors.js';
 import type { Environment } from './environment.js';
 import type { TraceEntry } from './trace.js';
 
@@ -13,33 +11,26 @@ interface Watched {
 }
 
 /** Prints the topics that are asked for: `holdfast:state`, `holdfast:frame`, `holdfast:decision`. */
-export function print(client: Watched, { debug, log }: Environment): void {
+export function print(client: Watched, { debug, log }: Environment): true {
   const asked = debug()?.split(/[\s,]+/) ?? [];
-  const printer = (topic: string) => {
+  const has = (name: string) =>
+    asked.some((one) =>
+      one.endsWith('*') ? name.startsWith(one.slice(0, -1) || 'h') : one === name,
+    );
+  const [state, frame, decision] = ['state', 'frame', 'decision'].map((topic) => {
     const name = `holdfast:${topic}`;
-    const isOn = has(asked, name) && !has(asked, `-${name}`);
-    return isOn ? (thing: object) => log(name + line(thing)) : undefined;
-  };
-  const state = printer('state');
-  const frame = printer('frame');
-  const decision = printer('decision');
-  const show = (thing: Fact | Order) => {
-    const name = 'fact' in thing ? thing.fact : thing.order;
-    if (name === 'received' || name === 'transmit') frame?.(thing);
-    else if (!/^(deliver|tickEnded)/.test(name)) decision?.(thing);
-  };
-  if (state) client.onState(state);
+    return has(name) && !has(`-${name}`) && ((text: string) => log(name + text));
+  });
+  if (state) client.onState((now) => state(line(now)));
   if (frame || decision) {
     client.onTrace(({ fact, orders }) => {
-      for (const one of [fact, ...orders]) show(one);
+      for (const one of [fact, ...orders].map(line)) {
+        const say = /^ (rec|tra)/.test(one) ? frame : decision;
+        if (say && !/^ (tick|deliver)/.test(one)) say(one);
+      }
     });
   }
-}
-
-function has(asked: readonly string[], name: string): boolean {
-  return asked.some((one) =>
-    one.endsWith('*') ? name.startsWith(one.slice(0, -1) || 'holdfast') : one === name,
-  );
+  return true;
 }
 
 /** What may be shown of a thing: payloads, credentials and encoded frames are none of it. */
@@ -49,14 +40,12 @@ const shown =
 function line(thing: object): string {
   let text = '';
   for (const [key, value] of Object.entries<unknown>({ ...thing })) {
-    if (typeof value === 'object' && value !== null) {
-      if (/^(frame|frames|\d+|error|fault|request)$/.test(key)) text += line(value);
-    } else if (value && shown.test(key)) {
-      const isSaid = typeof value === 'string';
-      text += ` ${isSaid ? value : value === true ? key : `${key}:${value}`}`;
-    }
+    if (shown.test(key) && value)
+      text += ` ${typeof value === 'string' ? value : value === true ? key : `${key}:${value}`}`;
+    else if (value instanceof Object && /^(frames?|\d+|error|fault|request)$/.test(key))
+      text += line(value);
   }
-  // What errors of our own say holds nothing of the application's.
-  const isOurs = thing instanceof HoldfastError && isErrorCode(thing.code);
+  // What our own errors say holds nothing of the application's.
+  const isOurs = thing instanceof HoldfastError && thing.category !== 'application';
   return isOurs ? `${text}: ${thing.message}` : text;
 }

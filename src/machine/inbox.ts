@@ -87,7 +87,7 @@ export class Inbox {
   joined(room: Room, verdict: RoomJoined, step: Step): void {
     const sameEpoch = room.epoch === null || room.epoch === verdict.epoch;
     const before = room.cursor ?? null;
-    const isNew = room.seq < 0 && before === null;
+    const isNew = before === null;
     const gapped = !verdict.recovered && !isNew;
     if (gapped || !sameEpoch || room.reposition || room.seq < 0) {
       room.seq = verdict.seq;
@@ -136,8 +136,6 @@ export class Inbox {
     const gap = room.gap;
     if (gap === null) return false;
     if (gap.again !== null) {
-      gap.reason = gap.again;
-      gap.again = null;
       this.#heal(room, gap, step);
       return false;
     }
@@ -198,6 +196,9 @@ export class Inbox {
   }
 
   #heal(room: Room, gap: Gap, step: Step): void {
+    // A run that begins now covers all that was missed before it.
+    gap.reason = gap.again ?? gap.reason;
+    gap.again = null;
     gap.run = ++this.#runs;
     gap.state = { name: 'healing', until: step.now + HEAL_TIMEOUT };
     const { run, cursor, reason } = gap;

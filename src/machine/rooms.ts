@@ -216,6 +216,7 @@ export class Rooms {
   /** Asked for again at the end of this tick, from its cursor: events of the old join do not count. */
   move(room: Room): void {
     room.onLink = 'moved';
+    room.caughtUp = false;
     this.#unsettled.add(room);
   }
 
@@ -250,7 +251,6 @@ export class Rooms {
     room.calls = [];
     this.#refused.add(room.name);
     room.onLink = 'absent';
-    room.wanted = room.name === ME ? 1 : 0;
     if (room.name === ME) this.#unsettled.delete(room);
     else this.#delete(room);
   }

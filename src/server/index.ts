@@ -35,6 +35,7 @@ export {
   type Linked,
   type Position,
   parseCursor,
+  type Recalled,
   type Settlement,
   type Slice,
   type StoredEvent,

@@ -5,7 +5,7 @@ import { build } from 'esbuild';
 const root = path.resolve(import.meta.dirname, '../..');
 
 /**
- * @param code what the script does, with `holdfast` and `holdfast/websocket` to import from
+ * @param code what the script does, with `holdfast`, `holdfast/websocket` and the storages to import from
  * @param external packages that stay outside
  */
 export async function bundle(
@@ -28,6 +28,8 @@ export async function bundle(
       '#platform': source(`platform/${platform}.ts`),
       holdfast: source('index.ts'),
       'holdfast/websocket': source('transports/websocket.ts'),
+      'holdfast/storage/indexed-db': source('storage/indexed-db.ts'),
+      'holdfast/storage/sqlite': source('storage/sqlite.ts'),
     },
   });
   const [script] = outputFiles;

@@ -1,11 +1,17 @@
-/** Importing and constructing touch no global: shown in contexts that have none, or only traps. */
+/** What of a platform is looked at and when, and what may be missing: in contexts with none, traps, or holes. */
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { createContext, runInContext, Script } from 'node:vm';
-import { beforeAll, describe, expect, test } from 'vitest';
+import { createHub } from 'holdfast/server';
+import { beforeAll, describe, expect, onTestFinished, test } from 'vitest';
+import { WebSocket } from 'ws';
 import { bundle } from './bundle.js';
 
 const code = `
 export { createClient, defineContract, defaults, HoldfastError } from 'holdfast';
 export { webSocket } from 'holdfast/websocket';
+export { indexedDbStorage } from 'holdfast/storage/indexed-db';
 `;
 
 /** An application's first lines, before it connects: everything that must be harmless in SSR. */
@@ -17,6 +23,7 @@ var client = script.createClient({
   auth: () => 'token',
   onGap: () => undefined,
   pauseWhenHidden: { afterMs: 1000 },
+  outbox: { storage: script.indexedDbStorage() },
 });
 client.onError(() => {});
 client.onTrace(() => {})();
@@ -185,3 +192,186 @@ describe('globals that change', () => {
     runInContext('client.close()', context);
   });
 });
+
+/** What no client can do without: timers, a clock, a socket. React Native has little more. */
+const least = {
+  ...{ clearTimeout, console, performance, queueMicrotask, setTimeout },
+  ...{ AbortController, WebSocket },
+};
+
+/** What browsers have beside it, and sandboxes, old web views and other runtimes may lack or deny. */
+function browserLike(): Record<string, unknown> {
+  const page = new EventTarget();
+  return {
+    crypto: globalThis.crypto,
+    document: Object.assign(new EventTarget(), { hidden: false }),
+    navigator: { onLine: false },
+    Event,
+    ...{ localStorage: {}, sessionStorage: {}, indexedDB: {}, caches: {} },
+    ...{ BroadcastChannel, structuredClone, TextEncoder },
+    addEventListener: page.addEventListener.bind(page),
+    removeEventListener: page.removeEventListener.bind(page),
+    dispatchEvent: page.dispatchEvent.bind(page),
+  };
+}
+
+const names = Object.keys(browserLike());
+
+/** Defined from within: Node takes a getter of the outside that throws for a name that is missing. */
+const deny = `(name) => Object.defineProperty(globalThis, name, {
+  get() { throw new Error('Access is denied for this document.'); },
+})`;
+
+/** A global object with what is least, what is given, and what may not be touched. */
+function worldOf(given: Record<string, unknown>, forbidden: readonly string[] = []) {
+  const world = createContext(Object.assign(Object.create(null), least, given));
+  const denyTo = runInContext(deny, world) as (name: string) => void;
+  for (const name of forbidden) denyTo(name);
+  runInContext(browser, world);
+  return world;
+}
+
+/** A hub that echoes and publishes, for a client in a world of its own. */
+async function hubOnLoopback(): Promise<string> {
+  const hub = createHub({ handlers: { 'n:echo': (payload) => payload } });
+  const server = createServer();
+  hub.attachWebSocket(server, { path: '/realtime' });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  await hub.publish('r', 'n:first', 1);
+  onTestFinished(async () => {
+    await hub.close();
+    server.close();
+  });
+  return `ws://127.0.0.1:${(server.address() as AddressInfo).port}/realtime`;
+}
+
+/** Everything that a client does, once, in that world. Resolves with what came of it. */
+async function live(world: object, storage = 'undefined'): Promise<unknown> {
+  Object.assign(world, { url: await hubOnLoopback() });
+  const errors: unknown[] = [];
+  Object.assign(world, { report: ({ code }: { code: string }) => errors.push(code) });
+  const answer: unknown = await runInContext(
+    `(async () => {
+      var client = script.createClient({
+        transport: script.webSocket(url),
+        auth: () => 'token',
+        pauseWhenHidden: { afterMs: 60000 },
+        outbox: { storage: ${storage} },
+      });
+      client.onError(report);
+      client.onTrace(() => {});
+      await client.connect();
+      await client.room('r').join();
+      const answer = await client.request('n:echo', { text: 'hello' });
+      client.close();
+      return [answer.text, client.state.status];
+    })()`,
+    world,
+  );
+  return [...(answer as unknown[]), ...errors];
+}
+
+const worked = ['hello', 'closed'];
+
+describe('a platform with holes', () => {
+  test('E22 it works where all of it is there', async () => {
+    expect(await live(worldOf(browserLike()))).toEqual(worked);
+  });
+
+  test('E22 it works with nothing but timers, a clock and a socket', async () => {
+    expect(await live(worldOf({}))).toEqual(worked);
+  });
+
+  test('E22 it works where everything else throws when it is touched', async () => {
+    const world = worldOf({}, names);
+    for (const name of names) {
+      expect(() => runInContext(name, world) as unknown).toThrow('Access is denied');
+    }
+    expect(await live(world)).toEqual(worked);
+  });
+
+  test.each(names)('E22 it works where %s alone is missing, or throws', async (name) => {
+    const { [name]: _missing, ...rest } = browserLike();
+    expect(await live(worldOf(rest))).toEqual(worked);
+    expect(await live(worldOf(browserLike(), [name]))).toEqual(worked);
+  });
+
+  test.each<[string, Record<string, unknown>]>([
+    ['a document without events', { document: {} }],
+    ['a document that is null', { document: null }],
+    ['a window that refuses listeners', { addEventListener: refuse }],
+    ['a window that keeps its listeners', { removeEventListener: refuse }],
+    ['a crypto that makes no ids', { crypto: { getRandomValues: globalThis.crypto } }],
+    ['a crypto that refuses', { crypto: { getRandomValues: refuse } }],
+    ['a crypto without randomUUID', { crypto: { getRandomValues: fill } }],
+  ])('E22 it works with %s', async (_name, given) => {
+    expect(await live(worldOf({ ...browserLike(), ...given }))).toEqual(worked);
+  });
+
+  test.each<[string, Record<string, unknown>, string[]]>([
+    ['is missing', { indexedDB: undefined }, []],
+    ['throws when it is touched', {}, ['indexedDB']],
+    ['refuses to open', { indexedDB: { open: refuse } }, []],
+    ['has no Web Locks beside it', { navigator: {} }, []],
+    ['cannot ask for them', {}, ['navigator']],
+    ['may not take them', { navigator: { locks: { request: refuse } } }, []],
+  ])(
+    'E22 where IndexedDB %s, a storage is reported once and done without',
+    async (_name, given, forbidden) => {
+      const locks = {
+        request: (_lock: string, _options: object, run: (lock: object) => unknown) =>
+          Promise.resolve(run({})),
+      };
+      const world = worldOf({ ...browserLike(), navigator: { locks }, ...given }, forbidden);
+      const outcome = await live(world, 'script.indexedDbStorage()');
+      expect(outcome).toEqual([...worked, 'STORAGE_FAILED']);
+    },
+  );
+
+  test('E22 without crypto the ids still differ, in one client and between clients', () => {
+    const ids = Array.from({ length: 5 }, () => {
+      const world = worldOf({}, ['crypto']);
+      runInContext(
+        `var client = script.createClient({ transport: script.webSocket('wss://x') });`,
+        world,
+      );
+      const asked = `for (let n = 0; n < 1000; n++) client.request('a:b', n).catch(() => {});
+        client.pending().map(({ requestId }) => requestId)`;
+      return [...(runInContext(asked, world) as string[])];
+    }).flat();
+    expect(new Set(ids).size).toBe(5_000);
+    expect(ids.filter((id) => !/^[\w-]{21}$/.test(id))).toEqual([]);
+  });
+
+  test('E22 with the document denied the network is still listened to, and let go of', async () => {
+    const given = browserLike();
+    const world = worldOf(given, ['document']);
+    const facts: string[] = [];
+    const hear = (fact: string) => facts.push(fact);
+    Object.assign(world, { url: await hubOnLoopback(), hear });
+    await runInContext(
+      `var client = script.createClient({ transport: script.webSocket(url) });
+      client.onTrace(({ fact }) => hear(fact.fact));
+      client.connect()`,
+      world,
+    );
+    for (const type of ['offline', 'online']) {
+      (given.dispatchEvent as EventTarget['dispatchEvent'])(new Event(type));
+    }
+    expect(facts).toEqual(expect.arrayContaining(['wentOffline', 'woke']));
+    runInContext('client.close()', world);
+    await expect.poll(() => runInContext('client.state.status', world)).toBe('closed');
+    const heard = facts.length;
+    (given.dispatchEvent as EventTarget['dispatchEvent'])(new Event('online'));
+    expect(facts).toHaveLength(heard);
+  });
+});
+
+function refuse(): never {
+  throw new DOMException('The operation is insecure.', 'SecurityError');
+}
+
+function fill(bytes: Uint8Array<ArrayBuffer>): Uint8Array {
+  return globalThis.crypto.getRandomValues(bytes);
+}

@@ -41,6 +41,8 @@ export class FakeClient {
   closed: { code: number; reason: string } | 'terminated' | undefined;
   /** Off: what is written stays in the buffer. */
   reads = true;
+  /** What the network has taken, where the wire can tell. */
+  taken: number | undefined;
   /** Off: a close of the server is never answered. */
   answersClose = true;
   readonly #clock: VirtualClock;
@@ -52,6 +54,7 @@ export class FakeClient {
   constructor(hub: { accept: ReturnType<typeof createHub>['accept'] }, { clock }: World) {
     this.#clock = clock;
     const buffer = this.#buffer;
+    const taken = () => this.taken;
     const wire: ServerWire = {
       transport: 'memory',
       request: { url: 'memory:/', headers: {}, remoteAddress: undefined },
@@ -66,6 +69,9 @@ export class FakeClient {
       },
       get bufferedAmount() {
         return buffer.bytes;
+      },
+      get taken() {
+        return taken();
       },
     };
     this.#on = hub.accept(wire);

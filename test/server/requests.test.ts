@@ -1,8 +1,9 @@
-import { failure, forbidden, memoryJournal, type RequestContext } from 'holdfast/server';
+import { failure, forbidden, type RequestContext } from 'holdfast/server';
 import { describe, expect, test, vi } from 'vitest';
 import * as z from 'zod';
 import { defineContract } from '../../src/protocol/contract.js';
 import { FakeClient, hubOf, world } from './harness.js';
+import { journals } from './journal-table.js';
 
 /** A promise that the test settles. */
 function gate<T = void>() {
@@ -503,11 +504,11 @@ describe('repeating', () => {
   });
 });
 
-describe('forgetting', () => {
+describe.each(journals)('forgetting by the $name journal', ({ create }) => {
   test('the session changes when the request window has passed since the last link', async () => {
     const w = world();
     const hub = hubOf(w, {
-      journal: memoryJournal({ requestWindow: 60_000 }),
+      journal: create({ requestWindow: 60_000 }),
       handlers: { 'x:do': () => 1 },
     });
     const sessions: (string | undefined)[] = [];
@@ -527,7 +528,7 @@ describe('forgetting', () => {
   test('a client that stays connected keeps its session whatever it asks, at an ordinary rate', async () => {
     const w = world();
     const hub = hubOf(w, {
-      journal: memoryJournal({ maxRequests: 400 }),
+      journal: create({ maxRequests: 400 }),
       handlers: { 'x:do': () => 1 },
     });
     const client = new FakeClient(hub, w);
@@ -546,7 +547,7 @@ describe('forgetting', () => {
     const w = world();
     let runs = 0;
     const hub = hubOf(w, {
-      journal: memoryJournal({ maxRequests: 10 }),
+      journal: create({ maxRequests: 10 }),
       handlers: { 'x:do': () => ++runs },
     });
     const client = new FakeClient(hub, w);
@@ -564,7 +565,7 @@ describe('forgetting', () => {
     const w = world();
     let runs = 0;
     const hub = hubOf(w, {
-      journal: memoryJournal({ maxResponseBytes: 2_000 }),
+      journal: create({ maxResponseBytes: 2_000 }),
       handlers: {
         'x:do': () => {
           runs++;

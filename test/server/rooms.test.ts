@@ -1,6 +1,7 @@
-import { failure, memoryJournal } from 'holdfast/server';
+import { failure } from 'holdfast/server';
 import { describe, expect, test } from 'vitest';
 import { FakeClient, hubOf, world } from './harness.js';
+import { journals } from './journal-table.js';
 
 describe('joining', () => {
   test('a hello is answered with welcome, then with the verdicts of its own room and its rooms', async () => {
@@ -285,23 +286,26 @@ describe('resuming', () => {
     expect(client.verdicts('a')).toHaveLength(1);
   });
 
-  test('a cursor that fell out of the journal is a gap, at the tail', async () => {
-    const w = world();
-    const hub = hubOf(w, { journal: memoryJournal({ maxEvents: 10 }) });
-    const first = await hub.publish('a', 'x:y', 0);
-    for (let n = 1; n <= 20; n++) await hub.publish('a', 'x:y', n);
-    const client = new FakeClient(hub, w);
+  test.each(journals)(
+    'a cursor that fell out of the $name journal is a gap, at the tail',
+    async ({ create }) => {
+      const w = world();
+      const hub = hubOf(w, { journal: create({ maxEvents: 10 }) });
+      const first = await hub.publish('a', 'x:y', 0);
+      for (let n = 1; n <= 20; n++) await hub.publish('a', 'x:y', n);
+      const client = new FakeClient(hub, w);
 
-    await client.hello({ rooms: [{ room: 'a', since: first.eventId }] });
-    await hub.publish('a', 'x:y', 'next');
-    await w.clock.settle();
+      await client.hello({ rooms: [{ room: 'a', since: first.eventId }] });
+      await hub.publish('a', 'x:y', 'next');
+      await w.clock.settle();
 
-    expect(client.verdicts('a')).toMatchObject([
-      { joined: true, recovered: false, reason: 'expired', seq: 21 },
-    ]);
-    expect(client.seqs('a')).toEqual([22]);
-    expect(hub.metrics().gaps).toBe(1);
-  });
+      expect(client.verdicts('a')).toMatchObject([
+        { joined: true, recovered: false, reason: 'expired', seq: 21 },
+      ]);
+      expect(client.seqs('a')).toEqual([22]);
+      expect(hub.metrics().gaps).toBe(1);
+    },
+  );
 
   test('a cursor of another epoch, of the future or of nowhere is a gap', async () => {
     const w = world();
@@ -403,25 +407,28 @@ describe('being removed', () => {
     expect(client.events('a')).toEqual([]);
   });
 
-  test('a kicked user is told and closed on every client, on every hub of the journal', async () => {
-    const w = world();
-    const journal = memoryJournal();
-    const authenticate = ({ auth }: { auth: unknown }) => ({ user: String(auth) });
-    const hubs = [hubOf(w, { journal, authenticate }), hubOf(w, { journal, authenticate })];
-    const clients = hubs.map((hub) => new FakeClient(hub, w));
-    const other = new FakeClient(hubs[0] ?? hubOf(w), w);
-    for (const [index, client] of clients.entries()) {
-      await client.hello({ clientId: `c${index}`, auth: 'ada' });
-    }
-    await other.hello({ clientId: 'other', auth: 'bob' });
+  test.each(journals)(
+    'a kicked user is told and closed on every client, on every hub of the $name journal',
+    async ({ create }) => {
+      const w = world();
+      const journal = create();
+      const authenticate = ({ auth }: { auth: unknown }) => ({ user: String(auth) });
+      const hubs = [hubOf(w, { journal, authenticate }), hubOf(w, { journal, authenticate })];
+      const clients = hubs.map((hub) => new FakeClient(hub, w));
+      const other = new FakeClient(hubs[0] ?? hubOf(w), w);
+      for (const [index, client] of clients.entries()) {
+        await client.hello({ clientId: `c${index}`, auth: 'ada' });
+      }
+      await other.hello({ clientId: 'other', auth: 'bob' });
 
-    await hubs[0]?.kick({ user: 'ada' }, { reason: 'Signed out everywhere.' });
-    await w.clock.settle();
+      await hubs[0]?.kick({ user: 'ada' }, { reason: 'Signed out everywhere.' });
+      await w.clock.settle();
 
-    for (const client of clients) {
-      expect(client.last('error')?.error.code).toBe('UNAUTHORIZED');
-      expect(client.closed).toEqual({ code: 4403, reason: 'Signed out everywhere.' });
-    }
-    expect(other.closed).toBeUndefined();
-  });
+      for (const client of clients) {
+        expect(client.last('error')?.error.code).toBe('UNAUTHORIZED');
+        expect(client.closed).toEqual({ code: 4403, reason: 'Signed out everywhere.' });
+      }
+      expect(other.closed).toBeUndefined();
+    },
+  );
 });

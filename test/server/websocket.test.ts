@@ -55,7 +55,7 @@ function dial(url: string, options: { protocols?: string[]; origin?: string } = 
         const found = frames.filter((frame) => frame.kind === kind);
         if (found.length < count) throw new Error(`${found.length} of ${count} ${kind}`);
         return found;
-      }),
+      }, 10_000),
   };
 }
 

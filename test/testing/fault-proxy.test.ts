@@ -1,7 +1,7 @@
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { WebSocket, WebSocketServer } from 'ws';
-import { faultProxy } from '../../src/testing/node.js';
+import { captivePortal, faultProxy, type ProxyAnswer } from '../../src/testing/node.js';
 
 const cleanups: (() => unknown)[] = [];
 
@@ -343,6 +343,23 @@ describe('other faults of the proxy', () => {
     },
   );
 
+  it('cuts new connections off after so many bytes of the answer', async () => {
+    const { server, proxy, connected, dial } = await stage();
+    const old = await connected();
+    proxy.set({ cutAfter: 7 });
+    const client = dial();
+    client.socket.write('question');
+    await soon(() => expect(server.ends[1]?.text).toBe('question'));
+    server.ends[1]?.socket.write('0123');
+    await soon(() => expect(client.text).toBe('0123'));
+    server.ends[1]?.socket.write('456789');
+    await soon(() => expect(client).toMatchObject({ text: '0123456', error: 'ECONNRESET' }));
+    await soon(() => expect(server.ends[1]?.closed).toBe(true));
+    old.peer.socket.write('more than seven');
+    await soon(() => expect(old.client.text).toBe('ho;more than seven'));
+    expect(proxy.counters.truncated).toBe(1);
+  });
+
   it('refuses new connections and keeps the old', async () => {
     const { proxy, connected, dial } = await stage();
     const { client, peer } = await connected();
@@ -366,24 +383,125 @@ describe('other faults of the proxy', () => {
     await soon(() => expect(client.closed).toBe(true));
   });
 
-  it('lets the upgrade through and kills the connection after a while', async () => {
-    const server = new WebSocketServer({ port: 0, host: '127.0.0.1' });
-    cleanups.push(() => server.close());
-    await new Promise((done) => server.once('listening', done));
-    server.on('connection', (socket) => socket.on('error', () => {}));
-    const proxy = await faultProxy({ target: { port: portOf(server) } });
-    cleanups.push(proxy.close);
-    proxy.set({ killAfter: 20 });
-    for (let round = 1; round <= 3; round++) {
-      const seen: string[] = [];
-      const socket = new WebSocket(`ws://127.0.0.1:${proxy.port}`);
-      socket.on('open', () => seen.push('open')).on('error', () => {});
-      socket.on('close', (code) => seen.push(`closed ${code}`));
-      await soon(() => expect(seen).toEqual(['open', 'closed 1006']));
-      expect(proxy.counters.killed).toBe(round);
-    }
+  it('accepts and sends a FIN at once, without the server knowing', async () => {
+    const { server, proxy, dial } = await stage();
+    proxy.set({ accept: 'end' });
+    const client = dial();
+    await soon(() => expect(client).toMatchObject({ ended: true, closed: true, text: '' }));
+    expect([client.error, server.ends]).toEqual([undefined, []]);
+    expect(proxy.counters).toMatchObject({ endedAtOnce: 1, accepted: 0 });
+  });
+
+  it('loses one connection without telling either end, and lets the others pass', async () => {
+    const { proxy, connected } = await stage();
+    const [lost, spared] = [await connected(), await connected()];
+    proxy.connections[0]?.lose();
+    lost.client.socket.write('lost');
+    lost.peer.socket.write('lost too');
+    spared.client.socket.write('heard');
+    await soon(() => expect(spared.peer.text).toBe('hi;heard'));
+    proxy.heal();
+    await quiet();
+    expect([lost.client, lost.peer]).toMatchObject([
+      { text: 'ho;', ended: false, closed: false },
+      { text: 'hi;', ended: false, closed: false },
+    ]);
+    lost.client.socket.destroy();
+    lost.peer.socket.destroy();
+    await soon(() => expect(proxy.connections.map(({ id }) => id)).toEqual([2]));
+    expect(proxy.counters.lost).toBe(1);
+  });
+
+  it('keeps what it has lost until both ends have left', async () => {
+    const { proxy, connected } = await stage();
+    const { client, peer } = await connected();
+    proxy.lose();
+    client.socket.resetAndDestroy();
+    await quiet();
+    expect([peer.closed, proxy.connections.length]).toEqual([false, 1]);
+    peer.socket.destroy();
     await soon(() => expect(proxy.connections).toEqual([]));
   });
+
+  const answers: readonly [string, ProxyAnswer][] = [
+    ['401', { status: 401, headers: { 'WWW-Authenticate': 'Bearer' } }],
+    ['403', { status: 403 }],
+    ['429 with Retry-After', { status: 429, headers: { 'Retry-After': '7' }, body: 'slow down' }],
+    ['503 with Retry-After', { status: 503, headers: { 'Retry-After': '3' } }],
+    ['a captive portal', captivePortal],
+  ];
+
+  it.each(answers)('refuses the upgrade: %s', async (_, answer) => {
+    const { server, proxy } = await stage();
+    proxy.set({ accept: answer });
+    const socket = new WebSocket(`ws://127.0.0.1:${proxy.port}`);
+    const heard = new Promise<unknown>((done) => {
+      socket.on('error', done).on('unexpected-response', (_request, response) => {
+        let body = '';
+        response.on('data', (part) => (body += String(part)));
+        response.on('end', () =>
+          done({ status: response.statusCode, headers: response.headers, body }),
+        );
+      });
+    });
+    const { status, headers = {}, body = '' } = answer;
+    const sent = Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value]);
+    expect(await heard).toMatchObject({ status, headers: Object.fromEntries(sent), body });
+    expect(proxy.counters).toMatchObject({ answered: 1, accepted: 0 });
+    expect(server.ends).toEqual([]);
+  });
+
+  it('answers no connection that has not asked', async () => {
+    const { proxy, dial } = await stage();
+    proxy.set({ accept: captivePortal });
+    const client = dial();
+    client.socket.write('GET / HTTP/1.1\r\nHost: example');
+    await quiet();
+    expect([client.text, proxy.counters.answered]).toEqual(['', 0]);
+    client.socket.write('\r\n\r\n');
+    await soon(() => expect(client).toMatchObject({ ended: true, closed: true }));
+    expect(client.text).toMatch(/^HTTP\/1\.1 200 OK\r\n.*\r\n\r\n<!doctype html>.*\n$/s);
+  });
+
+  it('ends whoever still waits at its door when it closes', async () => {
+    const { proxy, dial } = await stage();
+    proxy.set({ accept: { status: 503 } });
+    const mute = dial();
+    await soon(() => expect(mute.socket.readyState).toBe('open'));
+    await quiet();
+    await proxy.close();
+    await soon(() => expect(mute.closed).toBe(true));
+  });
+
+  it.each([
+    ['killAfter', 'ECONNRESET'],
+    ['endAfter', undefined],
+  ] as const)(
+    '%s lets the upgrade through and ends the connection after a while',
+    async (fault, error) => {
+      const server = new WebSocketServer({ port: 0, host: '127.0.0.1' });
+      cleanups.push(() => server.close());
+      await new Promise((done) => server.once('listening', done));
+      const errors: unknown[] = [];
+      server.on('connection', (socket, { socket: raw }) => {
+        socket.on('error', () => {});
+        raw.on('error', ({ code }: NodeJS.ErrnoException) => errors.push(code));
+      });
+      const proxy = await faultProxy({ target: { port: portOf(server) } });
+      cleanups.push(proxy.close);
+      proxy.set({ [fault]: 20 });
+      for (let round = 1; round <= 3; round++) {
+        const seen: string[] = [];
+        const socket = new WebSocket(`ws://127.0.0.1:${proxy.port}`);
+        socket.on('open', () => seen.push('open')).on('error', () => {});
+        socket.on('close', (code) => seen.push(`closed ${code}`));
+        await soon(() => expect(seen).toEqual(['open', 'closed 1006']));
+        expect(proxy.counters.killed).toBe(round);
+      }
+      await soon(() => expect(proxy.connections).toEqual([]));
+      expect(new Set(errors)).toEqual(new Set(error === undefined ? [] : [error]));
+    },
+  );
 });
 
 /** Twenty round trips on another loopback connection: what was to come has come. */
