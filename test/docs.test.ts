@@ -4,8 +4,9 @@ import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { promisify } from 'node:util';
-import { Client, type ErrorCode } from 'holdfast';
+import { Client, createClient, type ErrorCode } from 'holdfast';
 import { createHub, memoryJournal } from 'holdfast/server';
+import { memoryNetwork, virtualClock } from 'holdfast/testing';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { settle } from '../src/server/options.js';
 
@@ -31,7 +32,7 @@ describe('the examples of docs/api.md', () => {
   test('each have a name of their own', () => {
     expect(examples.size).toBe(blocks.length);
     expect([...examples.keys()]).not.toContain('');
-    expect([...examples.keys()]).toContain('testing.ts');
+    expect([...examples.keys()]).toEqual(expect.arrayContaining(['testing.ts', 'replay.ts']));
   });
 
   test('compile', { timeout: 60_000 }, async () => {
@@ -41,8 +42,8 @@ describe('the examples of docs/api.md', () => {
     expect(said.stdout).toBe('');
   });
 
-  test('test an app as they say', async () => {
-    await import(/* @vite-ignore */ pathToFileURL(`${folder}/testing.ts`).href);
+  test.each(['testing.ts', 'replay.ts'])('run and hold: %s', async (name) => {
+    await import(/* @vite-ignore */ pathToFileURL(`${folder}/${name}`).href);
   });
 });
 
@@ -100,6 +101,12 @@ describe('the tables of docs/api.md', () => {
     );
   });
 
+  test('name every metric of a client', () => {
+    const transport = memoryNetwork({ clock: virtualClock(), random: () => 0 }).transport();
+    for (const name of Object.keys(createClient({ transport }).metrics()))
+      expect(section('Metrics of a client', '###')).toContain(`\`${name}\``);
+  });
+
   test('name every option and method of a hub', () => {
     const settings = settle({});
     const options = firstColumn(section('Options of a hub', '###'));
@@ -120,8 +127,8 @@ describe('the tables of docs/api.md', () => {
   });
 
   test('give the options of the memory journal their defaults', () => {
-    const source = readFileSync(`${root}/src/server/memory-journal.ts`, 'utf8');
-    const block = /const defaults = Object\.freeze\(\{([^}]*)\}/.exec(source)?.[1] ?? '';
+    const source = readFileSync(`${root}/src/server/journal-bounds.ts`, 'utf8');
+    const block = /const defaults: Bounds = Object\.freeze\(\{([^}]*)\}/.exec(source)?.[1] ?? '';
     const expected = [...block.matchAll(/(\w+): ([\d_]+)/g)].map(([, name, value = '']) => [
       name,
       shown(Number(value.replaceAll('_', ''))),

@@ -64,7 +64,7 @@ describe('the README', () => {
       const shown =
         typeof value === 'number'
           ? value.toLocaleString('en-US').replace('∞', 'Infinity')
-          : JSON.stringify(value);
+          : (JSON.stringify(value) ?? 'none');
       expect(rows.get(name), name).toBe(shown);
     }
   });
@@ -82,7 +82,7 @@ describe('the docstrings of the options', () => {
       // A heartbeat's fields are the machine's, and documented there without a default.
       if (name.startsWith('heartbeat.')) continue;
       expect(said?.replaceAll('_', ''), name).toBe(
-        JSON.stringify(value) === 'null' ? 'Infinity' : JSON.stringify(value),
+        JSON.stringify(value) === 'null' ? 'Infinity' : (JSON.stringify(value) ?? 'none'),
       );
     }
   });

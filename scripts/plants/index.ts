@@ -1,5 +1,6 @@
 /** Every plant, by the ids of docs/edge-cases.md. */
 import { credentials } from './credentials.ts';
+import { device } from './device.ts';
 import { flow } from './flow.ts';
 import { links } from './links.ts';
 import { messages } from './messages.ts';
@@ -11,6 +12,7 @@ import { time } from './time.ts';
 export const plants: readonly Plant[] = [
   ...links,
   ...time,
+  ...device,
   ...rooms,
   ...requests,
   ...credentials,

@@ -153,8 +153,8 @@ export const rooms: Plant[] = [
     id: 'E29',
     breaks: 'a refused room is asked for again',
     file: 'src/machine/rooms.ts',
-    find: 'room.wanted = room.name === ME ? 1 : 0;',
-    replace: 'room.wanted = 1;\n    return;',
+    find: '    this.#refused.add(room.name);\n',
+    replace: "    room.onLink = 'absent';\n    return;\n",
     test: 'test/scenarios/rooms.test.ts',
   },
   {

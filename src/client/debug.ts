@@ -19,33 +19,29 @@ export function print(client: Watched, { debug, log }: Environment): true {
     );
   const [state, frame, decision] = ['state', 'frame', 'decision'].map((topic) => {
     const name = `holdfast:${topic}`;
-    return has(name) && !has(`-${name}`) && ((text: string) => log(name + text));
+    return has(name) && !has(`-${name}`) && ((text: string) => log(`${name} ${text}`));
   });
   if (state) client.onState((now) => state(line(now)));
   if (frame || decision) {
     client.onTrace(({ fact, orders }) => {
       for (const one of [fact, ...orders].map(line)) {
-        const say = /^ (rec|tra)/.test(one) ? frame : decision;
-        if (say && !/^ (tick|deliver)/.test(one)) say(one);
+        const say = /^\W+\w+\W+(rec|tra)/.test(one) ? frame : decision;
+        if (say && !/^\W+\w+\W+(tick|deliver)/.test(one)) say(one);
       }
     });
   }
   return true;
 }
 
-/** What may be shown of a thing: payloads, credentials and encoded frames are none of it. */
+/** What may be shown: payloads, credentials and encoded frames are none of it. */
 const shown =
-  /^(fact|order|kind|link|ask|room|type|requestId|eventId|cursor|run|write|reason|code|status|synced|reconnectAttempts|queued|joined|caughtUp|left)$/;
+  /^(|fact|order|kind|link|ask|room|type|requestId|eventId|cursor|run|write|reason|code|status|synced|reconnectAttempts|queued|joined|caughtUp|left|frames?|error|fault|request)$/;
 
 function line(thing: object): string {
-  let text = '';
-  for (const [key, value] of Object.entries<unknown>({ ...thing })) {
-    if (shown.test(key) && value)
-      text += ` ${typeof value === 'string' ? value : value === true ? key : `${key}:${value}`}`;
-    else if (value instanceof Object && /^(frames?|\d+|error|fault|request)$/.test(key))
-      text += line(value);
-  }
-  // What our own errors say holds nothing of the application's.
-  const isOurs = thing instanceof HoldfastError && thing.category !== 'application';
-  return isOurs ? `${text}: ${thing.message}` : text;
+  return JSON.stringify(thing, (key, value: unknown) => {
+    // What our own errors say holds nothing of the application's.
+    if (value instanceof HoldfastError && value.category !== 'application')
+      return `${value.code}: ${value.message}`;
+    return shown.test(key) || (value instanceof Object && /^\d/.test(key)) ? value : undefined;
+  });
 }

@@ -9,7 +9,7 @@ import { Core, ownRoom, type RoomName, sharedRoom } from './core.js';
 import { errorBody } from './failure.js';
 import { cursorOf } from './journal.js';
 import type { HubMetrics } from './metrics.js';
-import { type HubOptions, type Settings, settle } from './options.js';
+import { type HubOptions, type Settings, settle, span } from './options.js';
 import { Peer, type PeerHost } from './peer.js';
 import { Requests } from './requests.js';
 import { Seats } from './seats.js';
@@ -72,6 +72,7 @@ export interface Hub<C extends Contract = AnyContract, U = string> {
    * Without `drain` everything ends at once; running handlers are aborted and their outcome is unknown.
    * With it, clients are told to move, new ones are sent away, and requests finish. Resolves when no
    * connection and no timer is left. Harmless twice.
+   * @throws RangeError where `over` is no finite number of 0 or more milliseconds.
    */
   close(options?: CloseOptions): Promise<void>;
   metrics(): HubMetrics;
@@ -90,6 +91,10 @@ export function createHub<C extends Contract = AnyContract, U = string, A = unkn
 /** Milliseconds that closing wires get before they are cut. */
 const CLOSE_GRACE = 1_000;
 
+/** RFC 6455's registry: clients dial again. */
+const SERVICE_RESTART = 1012;
+const REPLACED = 'This server was replaced.';
+
 class LocalHub implements Hub<AnyContract, unknown>, PeerHost {
   readonly core: Core;
   readonly seats: Seats;
@@ -102,6 +107,7 @@ class LocalHub implements Hub<AnyContract, unknown>, PeerHost {
   #open = 0;
   #closing: Promise<void> | undefined;
   #isClosed = false;
+  #isFenced = false;
   /** Whatever was to take its time is not to any more. */
   #hurried = false;
   /** Those that wait for something to become less. */
@@ -112,6 +118,7 @@ class LocalHub implements Hub<AnyContract, unknown>, PeerHost {
       settled: (client, requestId) => this.#requests.settled(client, requestId),
       linked: (client, link) => this.#linked(client, link),
       told: (text) => this.#told(text),
+      fenced: () => this.#fenced(),
     });
     this.#requests = new Requests(this.core);
     this.seats = new Seats(this.core, this.#requests, () => this.#wake());
@@ -125,6 +132,7 @@ class LocalHub implements Hub<AnyContract, unknown>, PeerHost {
     this.#peers.add(peer);
     this.#wheel.add(peer);
     if (this.#isClosed) peer.close(1001, 'The server has closed.');
+    else if (this.#isFenced) peer.close(SERVICE_RESTART, REPLACED);
     return peer;
   };
 
@@ -165,13 +173,14 @@ class LocalHub implements Hub<AnyContract, unknown>, PeerHost {
     this.core.journal.tell(JSON.stringify({ kick }));
   }
 
-  close(options: CloseOptions = {}): Promise<void> {
+  async close(options: CloseOptions = {}): Promise<void> {
+    span('over', options.over ?? 0);
     if (options.drain !== true) {
       this.#hurried = true;
       this.#wake();
     }
     this.#closing ??= this.#close(options);
-    return this.#closing;
+    await this.#closing;
   }
 
   metrics(): HubMetrics {
@@ -236,6 +245,13 @@ class LocalHub implements Hub<AnyContract, unknown>, PeerHost {
   #told(text: string): void {
     const parsed = told.safeParse(JSON.parse(text));
     if (parsed.success) this.#kick(parsed.data.kick);
+  }
+
+  /** Another one serves in its place: whatever runs here can be neither committed nor answered. */
+  #fenced(): void {
+    this.#isFenced = true;
+    this.#requests.stop(new Error('The hub was declared dead.'));
+    for (const peer of this.#peers) peer.close(SERVICE_RESTART, REPLACED);
   }
 
   async #close({ drain = false, over = 30_000 }: CloseOptions): Promise<void> {

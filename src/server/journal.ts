@@ -111,6 +111,8 @@ export interface JournalUser {
   linked(client: string, link: number): void;
   /** What another node passed to `tell`. */
   told(text: string): void;
+  /** This node was declared dead: what it still writes is refused, so its clients must move. */
+  fenced?(): void;
 }
 
 /** A journal, as one hub holds it. */

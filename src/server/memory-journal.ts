@@ -12,8 +12,9 @@ export interface MemoryJournalOptions extends JournalBounds {
 
 export interface MemoryJournal extends Journal {
   /**
-   * Declares every hub that has it open dead, as a crash would: what they still write is refused and
-   * their running requests are orphans. For tests, and for a hub that can no longer be closed.
+   * Declares every hub that has it open dead, as a crash would: what they still write is refused, their
+   * running requests are orphans, and they close their clients with 1012, so that they move. For
+   * tests, and for a hub that can no longer be closed.
    */
   fence(): void;
 }
@@ -27,7 +28,10 @@ export function memoryJournal(options: MemoryJournalOptions = {}): MemoryJournal
     requestWindow: bounds.requestWindow,
     open: (user) => new MemoryNode(store, user),
     fence() {
-      for (const node of [...store.nodes.values()]) node.end();
+      for (const node of [...store.nodes.values()]) {
+        node.end();
+        node.user.fenced?.();
+      }
     },
   };
 }

@@ -294,7 +294,8 @@ function positive(name: string, value: number): number {
   throw new RangeError(`${name} must be a finite number above 0, not ${String(value)}.`);
 }
 
-function span(name: string, value: number): number {
+/** @throws RangeError with the option's name, what it was, and what it may be. */
+export function span(name: string, value: number): number {
   if (Number.isFinite(value) && value >= 0) return value;
   throw new RangeError(`${name} must be 0 or more milliseconds, and finite, not ${String(value)}.`);
 }

@@ -135,7 +135,7 @@ export class SqliteNode implements JournalNode, StoreNode {
     return this.#store.commits.do(weight, run);
   }
 
-  /** Nobody waits for it, and what a full disk keeps from being done, a sweep does later. */
+  /** Nobody waits for it; where the disk fails, the end of the node puts it right. */
   #quietly(run: (after: After) => void): void {
     this.#do('light', run).catch(() => {});
   }
