@@ -12,18 +12,32 @@ const root = path.resolve(import.meta.dirname, '..');
 const { values } = parseArgs({ options: { profile: { type: 'boolean', default: false } } });
 
 /** Bytes. `limit` fails the run, so that no change adds weight unseen; `target` is where we want to be. */
-const bundles = [
+const bundles: {
+  name: string;
+  code: string;
+  /** What is there without it, where it is an addition. */
+  beside?: string;
+  limit: number;
+  target: number;
+}[] = [
   {
     name: 'core + websocket, all exports',
     code: `export * from 'holdfast'; export * from 'holdfast/websocket';`,
-    limit: 20_700,
+    limit: 24_000,
     target: 11_000,
   },
   {
     name: 'createClient + webSocket',
     code: `export { createClient } from 'holdfast'; export { webSocket } from 'holdfast/websocket';`,
-    limit: 20_600,
+    limit: 23_900,
     target: 11_000,
+  },
+  {
+    name: 'what storage/indexed-db adds to it',
+    code: `export { createClient } from 'holdfast'; export { webSocket } from 'holdfast/websocket'; export { indexedDbStorage } from 'holdfast/storage/indexed-db';`,
+    beside: `export { createClient } from 'holdfast'; export { webSocket } from 'holdfast/websocket';`,
+    limit: 4_500,
+    target: 2_000,
   },
 ];
 
@@ -32,8 +46,9 @@ const unwanted = /node_modules\/(zod|ws)\//;
 
 let failed = false;
 row('bytes, minified, gzip -9', 'size', 'limit', 'target');
-for (const { name, code, limit, target } of bundles) {
-  const { size, modules } = await measure(code);
+for (const { name, code, beside, limit, target } of bundles) {
+  const { size: whole, modules } = await measure(code);
+  const size = beside === undefined ? whole : whole - (await measure(beside)).size;
   const stray = modules.filter((module) => unwanted.test(module) || module.startsWith('src/'));
   const over = ((size / target - 1) * 100).toFixed(0);
   const weight = size <= target ? 'ok' : `${over} % over the target`;
@@ -77,6 +92,8 @@ async function bundled(
     target: 'es2022',
     write: false,
     metafile: true,
+    // A chunk that is imported for nothing is said to be: dist/ alone has such, a package in node_modules is not told.
+    logLevel: 'error',
     ...options,
   });
   const [bundle] = outputFiles;

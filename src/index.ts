@@ -14,12 +14,14 @@ export {
 } from './client/options.js';
 export type { RequestOptions, SendOptions } from './client/outgoing.js';
 export type { JoinOptions, Room } from './client/room.js';
-export type { TraceEntry } from './client/trace.js';
+export type { ClientStorage } from './client/storage.js';
+export type { Answer, TraceEntry, TraceOptions, TraceOrigin } from './client/trace.js';
 export type { Link, LinkEvents, Transport } from './client/transport.js';
 export type { Clock } from './lib/clock.js';
-export type { Delivery } from './machine/fact.js';
+export type { Percentiles } from './lib/samples.js';
+export type { Delivery, Fact } from './machine/fact.js';
 export type { Heartbeat } from './machine/liveness.js';
-export type { CredentialReason, GapReason } from './machine/order.js';
+export type { CredentialReason, GapReason, Order } from './machine/order.js';
 export type { RoomState } from './machine/rooms.js';
 export type { ConnectionState, Status } from './machine/status.js';
 export type { Codec, Wire } from './protocol/codec.js';

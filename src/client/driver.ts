@@ -348,7 +348,8 @@ export class Driver {
       if (slot === undefined) return;
       this.#slot = slot;
       const requests = slot.saved.requests.map((request) => {
-        this.#waiters.add(request.requestId);
+        // Asked anew under its old id, it has one.
+        void (this.#waiters.get(request.requestId) ?? this.#waiters.add(request.requestId));
         return { ...request, payload: transport.codec.payload(request.wire) };
       });
       this.dispatch({ fact: 'restored', saved: { ...slot.saved, requests }, date: clock.date() });

@@ -181,6 +181,7 @@ export class Delivery {
 
   join(name: string, since: string | undefined, call: number, step: Step): void {
     const room = this.#rooms.want(name, since, call);
+    this.#behind = null;
     if (since === STORED) this.openStorage(step);
     if (room.onLink === 'joined' && isCurrent(room)) answerJoins(room, null, step);
   }

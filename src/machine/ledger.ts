@@ -92,6 +92,7 @@ export class Ledger {
   put(entry: Entry): void {
     this.#saving.add(entry.requestId);
     this.#page.puts.set(entry.requestId, entry);
+    this.#page.drops.delete(entry.requestId);
   }
 
   drop(requestId: string): void {
@@ -144,8 +145,8 @@ export class Ledger {
   stored(write: number, now: number): void {
     if (this.#underWay === null || write !== this.#writes) return;
     const { puts, stamps } = this.#underWay.changes;
-    for (const { requestId, session } of puts) this.#keep(requestId, session);
-    for (const [requestId, session] of stamps) this.#keep(requestId, session);
+    for (const { requestId, session } of puts) this.#confirm(requestId, session);
+    for (const [requestId, session] of stamps) this.#confirm(requestId, session);
     this.#underWay = null;
     this.#state = 'open';
     this.#earliest = now + CURSOR_PAUSE;
@@ -186,8 +187,13 @@ export class Ledger {
     }
   }
 
+  /** Of what ended since, or was asked anew under its id, the storage has a copy that is of no use. */
+  #confirm(requestId: string, session: string | null): void {
+    const { drops, puts } = this.#page;
+    if (!drops.has(requestId) && !puts.has(requestId)) this.#keep(requestId, session);
+  }
+
   #keep(requestId: string, session: string | null): void {
-    if (this.#page.drops.has(requestId)) return;
     this.#saving.delete(requestId);
     this.#durable.set(requestId, session);
   }
@@ -248,6 +254,7 @@ function merged(old: Page, next: Page): Page {
     cursors: new Map([...old.cursors, ...next.cursors]),
     user: next.user === undefined ? old.user : next.user,
   };
+  for (const requestId of next.puts.keys()) page.drops.delete(requestId);
   for (const requestId of next.drops) {
     page.puts.delete(requestId);
     page.stamps.delete(requestId);

@@ -305,9 +305,10 @@ export function isCurrent(room: Room): boolean {
   return room.caughtUp && room.gap === null;
 }
 
-/** A room that once stood somewhere, and is not where the server is now. */
+/** Wanted, and not where the server is. A server may know no rooms: then nothing is said of `@me`. */
 export function isBehind(room: Room): boolean {
-  return room.wanted > 0 && room.seq >= 0 && !isCurrent(room);
+  const isKnown = room.name !== ME || room.seq >= 0 || room.cursor !== undefined;
+  return room.wanted > 0 && isKnown && !isCurrent(room);
 }
 
 /** The next link goes on from there. */

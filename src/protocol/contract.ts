@@ -127,9 +127,11 @@ export function entryOf<T>(
 /**
  * Checks a value against one schema of a contract.
  * @param what names the value in the error: `request "message:send"`.
- * @throws HoldfastError `INVALID_PAYLOAD` with the paths that failed, never the values.
+ * @throws HoldfastError `INVALID_PAYLOAD` with the paths that failed, never the values. What zod says of
+ * them is kept; other validators quote the value in their messages, so theirs are not.
  */
 export function validate(schema: StandardSchema, value: unknown, what: string): unknown {
+  const { vendor } = schema['~standard'];
   const result = schema['~standard'].validate(value);
   if (result instanceof Promise) {
     result.catch(() => {});
@@ -139,7 +141,10 @@ export function validate(schema: StandardSchema, value: unknown, what: string): 
     );
   }
   if (result.issues === undefined) return result.value;
-  const issues = result.issues.map((issue) => ({ path: pathOf(issue), message: issue.message }));
+  const issues = result.issues.map((issue) => ({
+    path: pathOf(issue),
+    message: vendor === 'zod' ? issue.message : 'invalid',
+  }));
   const [first] = issues;
   throw new HoldfastError(
     'INVALID_PAYLOAD',

@@ -117,10 +117,11 @@ export class Reader implements FeedReader, Taker {
     position: Position | undefined,
     events: readonly StoredEvent[] = [],
   ): void {
-    if (position === undefined) return;
-    this.#announce(position, reason);
-    this.#take(events);
-    this.#settle();
+    if (position !== undefined) {
+      this.#announce(position, reason);
+      this.#take(events);
+      this.#settle();
+    }
     this.#started();
   }
 

@@ -2,7 +2,7 @@
  * Who has the file open. A host is a journal object of some process; its life is a lock that the
  * kernel drops with the process. What hosts tell each other goes through a table.
  */
-import { existsSync, readFileSync, rmSync } from 'node:fs';
+import { readFileSync, rmSync } from 'node:fs';
 import { type HeldLock, take } from '../lib/held-lock.node.js';
 import { type Database, int, packed, text, unpacked } from './sqlite-database.js';
 
@@ -11,6 +11,12 @@ export interface News {
   readonly kind: 'room' | 'settled' | 'linked' | 'told';
   readonly name: string;
   readonly detail: string;
+}
+
+/** What was told since the last time; `missed` where some of it is gone. */
+export interface Heard {
+  readonly news: readonly News[];
+  readonly missed: boolean;
 }
 
 /** News kept for a host that stands still; one that missed some looks at all of its rooms. */
@@ -56,12 +62,13 @@ export class Hosts {
   /** Leaves, inside a transaction. */
   leave(): void {
     this.#database.run('DELETE FROM hosts WHERE id = ?', this.#own);
-    this.#remove(this.#own);
   }
 
   /** Lets go of the lock, once the transaction of `leave` is over. */
   release(): void {
-    this.#lock?.release();
+    if (this.#lock === undefined) return;
+    this.#lock.release();
+    this.#remove(this.#own);
   }
 
   /** Whether this host is still in the books, and whether it is alone in them. */
@@ -87,10 +94,8 @@ export class Hosts {
   }
 
   isAlive(host: number): boolean {
-    const path = this.#lockOf(host);
     if (host === this.#own) return true;
-    if (!existsSync(path)) return false;
-    const lock = take(path);
+    const lock = take(this.#lockOf(host));
     lock?.release();
     return lock === null;
   }
@@ -116,8 +121,8 @@ export class Hosts {
     );
   }
 
-  /** What others told since the last call; `missed` where some of it is gone. */
-  hear(): { readonly news: readonly News[]; readonly missed: boolean } {
+  /** What others told since the last call. */
+  hear(): Heard {
     const first = this.#database.get('SELECT min(seq) AS seq FROM news')?.seq;
     const missed = typeof first === 'number' && first > this.#heard + 1;
     const news: News[] = [];

@@ -13,9 +13,10 @@ import {
   type Write,
   type WriteResult,
 } from './journal.js';
+import type { StoreNode } from './sqlite-audience.js';
 import type { After, Weight } from './sqlite-commits.js';
 import type { Room } from './sqlite-rooms.js';
-import { Fenced, type SqliteStore, type StoreNode } from './sqlite-store.js';
+import { Fenced, type SqliteStore } from './sqlite-store.js';
 
 /** What one call of `write` appends, by room. */
 type Appends = Map<string, { readonly room: Room; readonly events: StoredEvent[] }>;
@@ -38,16 +39,16 @@ export class SqliteNode implements JournalNode, StoreNode {
       const room = rooms.room(name);
       rooms.follow(room, this.id);
       const tail = { epoch: room.epoch, seq: room.seq };
-      after(() => this.#store.follow(name, this, tail));
+      after(() => this.#store.audience.follow(name, this, tail));
       return tail;
     });
   }
 
   unfollow(name: string): void {
-    this.#store.unfollow(name, this);
+    this.#store.audience.unfollow(name, this);
     this.#quietly((after) => {
       this.#store.rooms.unfollow(name, this.id);
-      after(() => this.#store.unfollow(name, this));
+      after(() => this.#store.audience.unfollow(name, this));
     });
   }
 
@@ -98,7 +99,7 @@ export class SqliteNode implements JournalNode, StoreNode {
       return await this.#do(weight, (after) => {
         this.#store.isAmongOthers();
         const isAlive = (node: number) => this.#store.isAlive(node, after);
-        return this.#store.clients.claim(claim, this.id, isAlive);
+        return this.#store.requests.claim(claim, this.id, isAlive);
       });
     } catch (error) {
       if (error instanceof Fenced) return { state: 'fenced' };
@@ -107,11 +108,11 @@ export class SqliteNode implements JournalNode, StoreNode {
   }
 
   recall(client: string, requestId: string): Promise<Recalled> {
-    return this.#do('light', () => this.#store.clients.recall(client, requestId));
+    return this.#do('light', () => this.#store.requests.recall(client, requestId));
   }
 
   forget(client: string, requestIds: readonly string[]): void {
-    this.#quietly(() => this.#store.clients.forget(client, requestIds));
+    this.#quietly(() => this.#store.requests.forget(client, requestIds));
   }
 
   tell(text: string): void {
@@ -121,17 +122,17 @@ export class SqliteNode implements JournalNode, StoreNode {
   }
 
   async close(): Promise<void> {
-    this.fenced();
+    this.end();
   }
 
-  fenced(): void {
+  end(): void {
     if (!this.#isOpen) return;
     this.#store.leave(this);
     this.#isOpen = false;
   }
 
   async #do<T>(weight: Weight, run: (after: After) => T): Promise<T> {
-    if (!this.#isOpen) throw new Fenced('The hub no longer has this journal open.');
+    if (!this.#isOpen) throw new Fenced('The hub has closed its journal, or was declared dead.');
     return this.#store.commits.do(weight, run);
   }
 
@@ -151,7 +152,7 @@ export class SqliteNode implements JournalNode, StoreNode {
     after(() => {
       this.#store.hearFirst();
       for (const [name, { room, events }] of appends) {
-        this.#store.appended({ room: name, epoch: room.epoch, seq: room.seq, events });
+        this.#store.audience.appended({ room: name, epoch: room.epoch, seq: room.seq, events });
       }
     });
     return results;
@@ -177,7 +178,7 @@ export class SqliteNode implements JournalNode, StoreNode {
   #settle(settle: NonNullable<Write['settle']>, after: After): boolean {
     const { client, requestId, response } = settle;
     const of = { node: this.id, response };
-    if (!this.#store.clients.settle(client, requestId, of)) return false;
+    if (!this.#store.requests.settle(client, requestId, of)) return false;
     const news = { kind: 'settled', name: client, detail: requestId } as const;
     this.#store.tell(news, { except: this.id, after });
     return true;

@@ -1,12 +1,14 @@
 /** The file of a journal, opened: shared by the nodes of this host, watched for what others write. */
 import type { Clock } from '../lib/clock.js';
-import type { Appended, JournalUser, Position } from './journal.js';
+import type { JournalUser } from './journal.js';
 import type { Bounds } from './journal-bounds.js';
+import { Audience, type StoreNode } from './sqlite-audience.js';
 import { Clients } from './sqlite-clients.js';
 import { type After, Commits, type CommitsSetup } from './sqlite-commits.js';
 import { type Database, int } from './sqlite-database.js';
 import { explained, openFile } from './sqlite-file.js';
 import { Hosts, type News } from './sqlite-hosts.js';
+import { Requests } from './sqlite-requests.js';
 import { Rooms } from './sqlite-rooms.js';
 import { Sweep } from './sqlite-sweep.js';
 
@@ -20,40 +22,21 @@ export interface StoreSettings {
   readonly clock: Clock | undefined;
 }
 
-/** A hub that has the journal open here. */
-export interface StoreNode {
-  readonly id: number;
-  readonly user: JournalUser;
-  /** It is declared dead. */
-  fenced(): void;
-}
-
-interface Followed {
-  readonly nodes: Set<StoreNode>;
-  /** The tail that they were told. */
-  told: Position;
-}
-
 /** How often to look for others while there are none, in ms. */
-const LONELY_POLL = 250;
+const LONELY_POLL = 100;
 /** How often to look whether the others are alive, in ms. */
 const LIFE_INTERVAL = 500;
-/** Events told at most; readers read the rest. */
-const MOST_TOLD = 256;
-
 export class SqliteStore {
   readonly commits: Commits;
   readonly rooms: Rooms;
   readonly clients: Clients;
+  readonly requests: Requests;
+  readonly audience: Audience;
   readonly #database: Database;
   readonly #settings: StoreSettings;
   readonly #clock: Clock;
   readonly #hosts: Hosts;
   readonly #sweep: Sweep;
-  readonly #nodes = new Map<number, StoreNode>();
-  readonly #followed = new Map<string, Followed>();
-  /** Rooms that others wrote to; one stays here where the disk fails, for the next time. */
-  readonly #unheard = new Set<string>();
   #id: () => string;
   /** Changes when another connection has written. */
   #version = 0;
@@ -72,6 +55,8 @@ export class SqliteStore {
     const setup = { bounds, id: () => this.#id(), now: () => this.now() };
     this.rooms = new Rooms(this.#database, setup);
     this.clients = new Clients(this.#database, setup);
+    this.requests = new Requests(this.#database, setup, this.clients);
+    this.audience = new Audience(this.rooms);
     this.#hosts = new Hosts(this.#database, path);
     this.#sweep = new Sweep(this.rooms, this.clients);
     this.commits = new Commits(this.#database, {
@@ -96,21 +81,20 @@ export class SqliteStore {
     this.#id = () => user.id();
     try {
       const node = this.commits.now('light', () => made(this.#hosts.node()));
-      this.#nodes.set(node.id, node);
+      this.audience.nodes.set(node.id, node);
       return node;
     } catch (error) {
-      if (this.#nodes.size === 0) this.#close();
+      if (this.audience.nodes.size === 0) this.#close();
       throw error;
     }
   }
 
   /** The last one closes the file. */
   leave(node: StoreNode): void {
-    if (!this.#nodes.has(node.id)) return;
+    if (!this.audience.nodes.has(node.id)) return;
     this.commits.flush();
-    this.#nodes.delete(node.id);
-    for (const room of [...this.#followed.keys()]) this.unfollow(room, node);
-    const isLast = this.#nodes.size === 0;
+    this.audience.leave(node);
+    const isLast = this.audience.nodes.size === 0;
     try {
       this.commits.now('light', (after) => {
         this.#dropNode(node.id, after);
@@ -133,7 +117,7 @@ export class SqliteStore {
   }
 
   isAlive(node: number, after: After): boolean {
-    if (this.#nodes.has(node)) return true;
+    if (this.audience.nodes.has(node)) return true;
     const host = this.#hosts.hostOf(node);
     if (host === undefined) return false;
     if (this.#hosts.isAlive(host)) return true;
@@ -141,30 +125,10 @@ export class SqliteStore {
     return false;
   }
 
-  follow(room: string, node: StoreNode, tail: Position): void {
-    const followed = this.#followed.get(room);
-    if (followed === undefined) this.#followed.set(room, { nodes: new Set([node]), told: tail });
-    else followed.nodes.add(node);
-  }
-
-  unfollow(room: string, node: StoreNode): void {
-    const followed = this.#followed.get(room);
-    followed?.nodes.delete(node);
-    if (followed?.nodes.size === 0) this.#followed.delete(room);
-  }
-
-  /** To every node here that follows the room. */
-  appended(news: Appended): void {
-    const followed = this.#followed.get(news.room);
-    if (followed === undefined) return;
-    followed.told = { epoch: news.epoch, seq: news.seq };
-    for (const node of followed.nodes) node.user.appended(news);
-  }
-
   /** Tells every other node, here and elsewhere, once it is committed. */
   tell(news: News, { except, after }: { except: number; after: After }): void {
     if (this.isAmongOthers()) this.#hosts.tell(news);
-    after(() => this.#deliver(news, except));
+    after(() => this.audience.deliver(news, except));
   }
 
   /** To other hosts, of a room that was written to. */
@@ -178,42 +142,15 @@ export class SqliteStore {
   }
 
   hear(): void {
-    if (!this.#isOpen) return;
-    const { news, missed } = this.#hosts.hear();
-    for (const room of missed ? this.#followed.keys() : []) this.#unheard.add(room);
-    for (const each of news) {
-      if (each.kind === 'room') this.#unheard.add(each.name);
-      else this.#deliver(each, 0);
-    }
-    for (const room of this.#unheard) {
-      this.#announce(room);
-      this.#unheard.delete(room);
-    }
+    if (this.#isOpen) this.audience.hear(this.#hosts.hear());
   }
 
   /** Every node here is dead from now on. */
   fence(): void {
-    for (const node of [...this.#nodes.values()]) node.fenced();
-  }
-
-  #deliver({ kind, name, detail }: News, except: number): void {
-    for (const { id, user } of [...this.#nodes.values()]) {
-      if (id === except) continue;
-      if (kind === 'settled') user.settled(name, detail);
-      else if (kind === 'linked') user.linked(name, Number(detail));
-      else if (kind === 'told') user.told(detail);
+    for (const node of [...this.audience.nodes.values()]) {
+      node.end();
+      node.user.fenced?.();
     }
-  }
-
-  #announce(name: string): void {
-    const followed = this.#followed.get(name);
-    const room = followed === undefined ? undefined : this.rooms.known(name);
-    if (followed === undefined || room === undefined) return;
-    const { told } = followed;
-    const { epoch, seq } = room;
-    if (told.epoch === epoch && told.seq >= seq) return;
-    const slice = this.rooms.read(room, told, MOST_TOLD);
-    this.appended({ room: name, epoch, seq, events: slice.gap === undefined ? slice.events : [] });
   }
 
   #enter(): void {
@@ -249,9 +186,9 @@ export class SqliteStore {
 
   #dropNode(node: number, after: After): void {
     this.rooms.abandon(node);
-    const running = this.clients.abandon(node);
+    this.clients.abandon(node);
     this.#hosts.dropNode(node);
-    for (const { client, requestId } of running) {
+    for (const { client, requestId } of this.requests.of(node)) {
       this.tell({ kind: 'settled', name: client, detail: requestId }, { except: node, after });
     }
   }

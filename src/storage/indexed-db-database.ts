@@ -1,5 +1,5 @@
 /** The database: its schema, and a connection that comes back after it was lost. */
-import { type DBSchema, type IDBPDatabase, openDB } from 'idb';
+import { type DBSchema, type IDBPDatabase, type IDBPTransaction, openDB } from 'idb';
 import { storageFailed } from './slots.js';
 
 /**
@@ -21,8 +21,7 @@ export type Key = [clientId: string, part: number | string];
 
 export const STORES = ['slots', 'requests', 'cursors', 'aside'] as const;
 
-/** Written to the disk before it counts as written, not only handed to the operating system. */
-export const durable = { durability: 'strict' } as const;
+export type Transaction = IDBPTransaction<Schema, typeof STORES, 'readwrite'>;
 
 const VERSION = 1;
 
@@ -63,6 +62,28 @@ export function connection(name: string): Connection {
     throw storageFailed(`The database "${name}" belongs to something else. Choose another name.`);
   }
   return { open: () => (database ??= connect()), close };
+}
+
+/** All of it or nothing; on the disk once it resolves, not only with the operating system. */
+export async function transact<T>(
+  database: Database,
+  run: (tx: Transaction) => Promise<T>,
+): Promise<T> {
+  const tx = database.transaction(STORES, 'readwrite', { durability: 'strict' });
+  // Where `run` rejects, nobody waits for the end of it.
+  tx.done.catch(() => {});
+  try {
+    const result = await run(tx);
+    await tx.done;
+    return result;
+  } catch (thrown) {
+    try {
+      tx.abort();
+    } catch {
+      // The browser has ended it already.
+    }
+    throw thrown;
+  }
 }
 
 function refusal(name: string, thrown: unknown): Error {

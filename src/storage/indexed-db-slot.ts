@@ -2,8 +2,8 @@
 import type { Slot } from '../client/storage.js';
 import type { Saved } from '../machine/fact.js';
 import type { Changes } from '../machine/order.js';
-import { type Connection, durable } from './indexed-db-database.js';
-import { type Found, SlotBook } from './slot-book.js';
+import { type Connection, type Transaction, transact } from './indexed-db-database.js';
+import { type Edit, type Found, SlotBook } from './slot-book.js';
 import { storageFailed } from './slots.js';
 import type { Release } from './web-lock.js';
 
@@ -44,20 +44,28 @@ export class IndexedDbSlot implements Slot {
   }
 
   async #apply(changes: Changes): Promise<void> {
-    const { clientId } = this.saved;
     const database = await this.#hold.connected.open();
-    const tx = database.transaction(['slots', 'requests', 'cursors'], 'readwrite', durable);
-    const [requests, cursors] = [tx.objectStore('requests'), tx.objectStore('cursors')];
     const edit = this.#book.edit(changes, this.#hold.date());
-    await Promise.all([
-      tx.objectStore('slots').put(edit.record, clientId),
-      ...[...edit.rows.values()].map((row) => requests.put(row.request, [clientId, row.number])),
-      ...edit.goneRows.map(({ number }) => requests.delete([clientId, number])),
-      ...[...edit.cursors].map(([room, record]) => cursors.put(record, [clientId, room])),
-      ...edit.goneRooms.map((room) => cursors.delete([clientId, room])),
-      // Last: the request that failed says why, its transaction only that it did.
-      tx.done,
-    ]);
+    await transact(database, (tx) => store(tx, this.saved.clientId, edit));
     this.#book.stored(edit);
   }
+}
+
+async function store(tx: Transaction, clientId: string, edit: Edit): Promise<void> {
+  const [requests, cursors] = [tx.objectStore('requests'), tx.objectStore('cursors')];
+  const orders = [
+    () => tx.objectStore('slots').put(edit.record, clientId),
+    ...[...edit.rows.values()].map(
+      (row) => () => requests.put(row.request, [clientId, row.number]),
+    ),
+    ...edit.goneRows.map((row) => () => requests.delete([clientId, row.number])),
+    ...[...edit.cursors].map(
+      ([room, record]) =>
+        () =>
+          cursors.put(record, [clientId, room]),
+    ),
+    ...edit.goneRooms.map((room) => () => cursors.delete([clientId, room])),
+  ];
+  // Async each: one that throws must not leave the others alone with their rejections.
+  await Promise.all(orders.map(async (order) => void (await order())));
 }

@@ -1,7 +1,6 @@
 /** The slots of a database: which one is taken next, what stands in it, which are forgotten. */
-import type { IDBPTransaction } from 'idb';
 import type { StorageHost } from '../client/storage.js';
-import { type Database, durable, type Schema, STORES } from './indexed-db-database.js';
+import { type Database, type STORES, type Transaction, transact } from './indexed-db-database.js';
 import { isCursorRecord, isSavedRequest, isSlotRecord } from './shape.js';
 import { type Found, raised } from './slot-book.js';
 import { SLOT_LIFETIME, storageFailed } from './slots.js';
@@ -38,49 +37,36 @@ export async function knownSlots(database: Database, date: number): Promise<Know
 /** Takes a slot over, under its lock. Null where it is gone, or cannot be read. */
 export async function adopt(
   database: Database,
-  { clientId, isNew }: Place,
+  place: Place,
   host: StorageHost,
 ): Promise<Found | null> {
-  const tx = database.transaction(STORES, 'readwrite', durable);
-  const slots = tx.objectStore('slots');
-  const record: unknown = isNew ? { link: 0, used: 0 } : await slots.get(clientId);
-  if (record === undefined) return null;
-  const reader = new Reader(tx, clientId);
-  const isSound = isSlotRecord(record);
-  // Nobody can go on with the requests of an identity that is lost.
-  const requests = await reader.read('requests', isSound ? isSavedRequest : isNothing);
-  const cursors = await reader.read('cursors', isSound ? isCursorRecord : isNothing);
-  if (isSound) await slots.put(raised(record, host.date()), clientId);
-  else await reader.setAside('slots', clientId, record);
-  await tx.done;
-  if (reader.odd > 0)
-    host.report(
-      storageFailed(
-        `${reader.odd} records of "${database.name}" cannot be read. They are in its store "aside" now.`,
-      ),
-    );
-  if (!isSound) return null;
-  return {
-    clientId,
-    record,
-    requests: requests.map(([number, request]) => ({ number: Number(number), request })),
-    cursors: cursors.map(([room, cursor]) => [String(room), cursor]),
-  };
+  let odd = 0;
+  const found = await transact(database, async (tx) => {
+    const reader = new Reader(tx, place.clientId);
+    const read = await reader.take(place, host.date());
+    odd = reader.odd;
+    return read;
+  });
+  if (odd > 0) {
+    const what = `${odd} records of "${database.name}" cannot be read`;
+    host.report(storageFailed(`${what}. They are in its store "aside" now.`));
+  }
+  return found;
 }
 
 /** Deletes a slot that nobody has used for a month, under its lock. */
-export async function forget(database: Database, clientId: string, date: number): Promise<null> {
-  const tx = database.transaction(STORES, 'readwrite');
-  const slots = tx.objectStore('slots');
-  const range = recordsOf(clientId);
-  const [record, request] = await Promise.all([
-    slots.get(clientId),
-    tx.objectStore('requests').getKey(range),
-  ]);
-  if (request === undefined && isSlotRecord(record) && date - record.used > SLOT_LIFETIME)
-    await Promise.all([slots.delete(clientId), tx.objectStore('cursors').delete(range)]);
-  await tx.done;
-  return null;
+export function forget(database: Database, clientId: string, date: number): Promise<null> {
+  return transact(database, async (tx) => {
+    const slots = tx.objectStore('slots');
+    const range = recordsOf(clientId);
+    const record = await slots.get(clientId);
+    const request = await tx.objectStore('requests').getKey(range);
+    if (request === undefined && isSlotRecord(record) && date - record.used > SLOT_LIFETIME) {
+      await tx.objectStore('cursors').delete(range);
+      await slots.delete(clientId);
+    }
+    return null;
+  });
 }
 
 /** Every key of a slot's records begins with the slot's: an array is above all strings. */
@@ -92,15 +78,36 @@ function recordsOf(clientId: string): IDBKeyRange {
 class Reader {
   /** How many records were set aside. */
   odd = 0;
-  readonly #tx: IDBPTransaction<Schema, typeof STORES, 'readwrite'>;
+  readonly #tx: Transaction;
   readonly #range: IDBKeyRange;
 
-  constructor(tx: IDBPTransaction<Schema, typeof STORES, 'readwrite'>, clientId: string) {
+  constructor(tx: Transaction, clientId: string) {
     this.#tx = tx;
     this.#range = recordsOf(clientId);
   }
 
-  async read<T>(
+  async take({ clientId, isNew }: Place, date: number): Promise<Found | null> {
+    const slots = this.#tx.objectStore('slots');
+    const record: unknown = isNew ? { link: 0, used: 0 } : await slots.get(clientId);
+    if (record === undefined) return null;
+    const isSound = isSlotRecord(record);
+    // Nobody can go on with the requests of an identity that is lost.
+    const requests = await this.#read('requests', isSound ? isSavedRequest : isNothing);
+    const cursors = await this.#read('cursors', isSound ? isCursorRecord : isNothing);
+    if (!isSound) {
+      await this.#setAside('slots', clientId, record);
+      return null;
+    }
+    await slots.put(raised(record, date), clientId);
+    return {
+      clientId,
+      record,
+      requests: requests.map(([number, request]) => ({ number: Number(number), request })),
+      cursors: cursors.map(([room, cursor]) => [String(room), cursor]),
+    };
+  }
+
+  async #read<T>(
     name: 'requests' | 'cursors',
     fits: (value: unknown) => value is T,
   ): Promise<(readonly [part: number | string, value: T])[]> {
@@ -113,12 +120,12 @@ class Reader {
     for (const [index, key] of keys.entries()) {
       const value = values[index];
       if (fits(value)) items.push([key[1], value]);
-      else await this.setAside(name, key, value);
+      else await this.#setAside(name, key, value);
     }
     return items;
   }
 
-  async setAside(store: (typeof STORES)[number], key: IDBValidKey, value: unknown): Promise<void> {
+  async #setAside(store: (typeof STORES)[number], key: IDBValidKey, value: unknown): Promise<void> {
     this.odd++;
     await this.#tx.objectStore('aside').add({ store, key, value });
     await this.#tx.objectStore(store).delete(IDBKeyRange.only(key));

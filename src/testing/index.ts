@@ -41,6 +41,18 @@ export { type Decided, type Replay, type ReplayedStep, replayTrace } from './rep
 export { type SaveOptions, saveTrace } from './saved-trace.js';
 export type { ScriptedLink } from './scripted-link.js';
 export { type ScriptedServer, scriptedServer } from './scripted-server.js';
+export {
+  drawFault,
+  drawFaults,
+  type FaultDraw,
+  type FaultStage,
+  type FaultSurroundings,
+  type NetworkFault,
+  playFaults,
+  startFault,
+  type TimedFault,
+} from './simulation/network-faults.js';
+export { type ShrinkOptions, shrink } from './simulation/shrink.js';
 export { type StorageRule, storageRules } from './storage-rules.js';
 export {
   VIRTUAL_EPOCH,

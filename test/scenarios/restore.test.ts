@@ -94,6 +94,20 @@ describe('requests', () => {
     expect(storage.slots).toMatchObject([{ requests: [] }]);
   });
 
+  test('asked anew under their old ids are the same requests, and run once', async () => {
+    const { client, clock, kill, page, ran } = story();
+    client.request('n:run', 1, { requestId: 'q1' });
+    await clock.settle();
+    kill();
+    const after = page('after');
+    const again = after.request('n:run', 1, { requestId: 'q1' });
+    void after.connect();
+    await clock.advance(500);
+    expect(await again).toBe(1);
+    expect(ran).toEqual([1]);
+    expect(after.pending()).toEqual([]);
+  });
+
   test('count as queued once they are durable, and are not written before', async () => {
     const { clock, connected, client, frames, storage } = story();
     await connected();

@@ -2,6 +2,9 @@
 const { createServer } = require('node:http');
 const { createClient, HoldfastError } = require('holdfast');
 const { createHub, failure } = require('holdfast/server');
+const { sqliteJournal } = require('holdfast/server/sqlite');
+const { defineStorage } = require('holdfast/storage');
+const { sqliteStorage } = require('holdfast/storage/sqlite');
 const testing = require('holdfast/testing');
 const nodeTesting = require('holdfast/testing/node');
 const { webSocket } = require('holdfast/websocket');
@@ -27,6 +30,9 @@ async function main() {
   if (answer !== 'HI') throw new Error(`got ${answer}`);
   if (!(failure('EMPTY', 'Say something.') instanceof HoldfastError)) {
     throw new Error('the server has a HoldfastError of its own');
+  }
+  for (const entry of [defineStorage, sqliteJournal, sqliteStorage]) {
+    if (typeof entry !== 'function') throw new Error('an entry is empty');
   }
   if (Object.keys(testing).length === 0 || Object.keys(nodeTesting).length === 0) {
     throw new Error('the testing entries are empty');

@@ -1,6 +1,8 @@
 /** What a TypeScript application sees; compiled as ES module and as CommonJS. */
 import { type ConnectionState, createClient, defineContract, HoldfastError } from 'holdfast';
 import { createHub } from 'holdfast/server';
+import { sqliteJournal } from 'holdfast/server/sqlite';
+import { indexedDbStorage } from 'holdfast/storage/indexed-db';
 import { virtualClock } from 'holdfast/testing';
 import { webSocket } from 'holdfast/websocket';
 import * as z from 'zod';
@@ -15,7 +17,11 @@ const chat = defineContract({
   events: { 'message:received': z.object({ text: z.string() }) },
 });
 
-const client = createClient({ contract: chat, transport: webSocket('wss://chat.example.com') });
+const client = createClient({
+  contract: chat,
+  transport: webSocket('wss://chat.example.com'),
+  outbox: { storage: indexedDbStorage() },
+});
 client.onState((state: ConnectionState) => state.status === 'connected');
 client.on('message:received', (message) => message.text.trim());
 // @ts-expect-error The contract has no such event.
@@ -34,6 +40,7 @@ export async function send(text: string): Promise<string> {
 
 export const hub = createHub({
   contract: chat,
+  journal: sqliteJournal({ path: '/var/lib/chat/journal.db' }),
   authenticate: () => ({ user: 'ann' }),
   authorizeRoom: () => true,
   handlers: { 'message:send': ({ text }) => ({ id: text.trim() }) },
