@@ -5,7 +5,10 @@ import path from 'node:path';
 import type { Plant } from './plants/plant.ts';
 
 /** What of a project its tests need. */
-const parts = ['src', 'test', 'package.json', 'tsconfig.json', 'vitest.config.ts'];
+const parts = [
+  ...['src', 'test', 'package.json', 'tsconfig.json', 'vitest.config.ts'],
+  'scripts/chromium.ts',
+];
 
 export interface Results {
   /** Every test that ran, in the order of its file. */

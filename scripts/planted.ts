@@ -7,13 +7,17 @@ import { mkdtempSync, realpathSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
+import { findChromium } from './chromium.ts';
 import { copyProject, endRuns, hasId, plantInto, runTests, timesFound } from './planted-copy.ts';
 import { plants } from './plants/index.ts';
 import type { Plant } from './plants/plant.ts';
 
 const { values } = parseArgs({ options: { only: { type: 'string' } } });
 const only = values.only?.split(',');
-const chosen = plants.filter(({ id }) => only?.includes(id) ?? true);
+const asked = plants.filter(({ id }) => only?.includes(id) ?? true);
+const chromium = asked.some(isBrowsers) ? findChromium() : undefined;
+if (chromium !== undefined) process.env.CHROMIUM_PATH = chromium;
+const chosen = asked.filter((plant) => chromium !== undefined || !isBrowsers(plant));
 
 const widths = [5, Math.max(20, ...chosen.map(({ breaks }) => breaks.length)) + 2, 92];
 const home = realpathSync(mkdtempSync(path.join(tmpdir(), 'holdfast-planted-')));
@@ -29,6 +33,11 @@ try {
   if (problems.length > 0) fail(problems);
 } finally {
   rmSync(home, { recursive: true, force: true });
+}
+
+/** Whether a real browser is to notice it. */
+function isBrowsers({ test }: Plant): boolean {
+  return test.startsWith('test/browser/');
 }
 
 function fail(problems: readonly string[]): void {

@@ -134,6 +134,14 @@ export const links: Plant[] = [
   },
   {
     id: 'E11',
+    breaks: 'a page with status 403 is believed',
+    file: 'src/protocol/errors.ts',
+    find: 'const said = isPage && status !== 429 ? undefined : statusCodes[status];',
+    replace: 'const said = statusCodes[status];',
+    test: 'test/scenarios/wires.test.ts',
+  },
+  {
+    id: 'E11',
     breaks: 'any subprotocol will do',
     file: 'src/transports/websocket.ts',
     find: 'if (!chosen(socket.protocol)) {',

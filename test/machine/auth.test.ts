@@ -223,7 +223,7 @@ describe('a refusal', () => {
     session.credentials('fresh');
     for (let count = 33; count <= 64; count++) session.respond(`q${count}`, 'TOKEN_EXPIRED');
     expect(session.tick()).toHaveLength(65);
-    session.wait(9_000);
+    session.wait(24_000);
     expect(session.all('askCredentials')).toHaveLength(2);
     expect(session.phase).toBe('open');
   });

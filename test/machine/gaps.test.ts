@@ -1,6 +1,7 @@
 /** Where a reader stands after holes, gaps and heals, and what is counted of them. */
 import { describe, expect, test } from 'vitest';
 import { Inbox } from '../../src/machine/inbox.js';
+import { ME } from '../../src/protocol/frame.js';
 import type { Overrides } from './options.js';
 import { failed, names, type Play, play } from './play.js';
 
@@ -218,6 +219,44 @@ describe('an onGap', () => {
   });
 });
 
+describe('an onGap is stopped', () => {
+  test.each<[string, (session: Play) => unknown]>([
+    ['a leave', (session) => session.do({ fact: 'leaveAsked', room: 'a' })],
+    ['a close', (session) => session.do({ fact: 'closeAsked' })],
+    [
+      'a refusal of the room',
+      (session) =>
+        session.receive({ kind: 'room', room: 'a', error: { code: 'FORBIDDEN', message: 'no' } }),
+    ],
+  ])('by %s, and its answer means nothing', (_name, end) => {
+    const session = gapped();
+    end(session);
+    expect(session.all('stopHealing')).toEqual([{ order: 'stopHealing', room: 'a', run: 1 }]);
+    const { length } = session.orders;
+    session.do({ fact: 'healed', room: 'a', run: 1 });
+    expect(session.orders).toHaveLength(length);
+  });
+
+  test('E41 for @me when another user signs in', () => {
+    const session = play().open();
+    session.joined(ME, '1', 4, 'new');
+    session.joined(ME, '1', 9, 'expired');
+    session.do({ fact: 'reconnectAsked' });
+    session.open({ user: 'bob' });
+    expect(session.all('stopHealing')).toEqual([{ order: 'stopHealing', room: ME, run: 1 }]);
+  });
+
+  test('not by the loss of the link; what it names then is where the next one starts, or nowhere after a leave', () => {
+    const session = gapped();
+    session.lose();
+    session.do({ fact: 'healed', room: 'a', run: 1, eventId: 'a|1|30' });
+    expect(since(session)).toBe('a|1|30');
+    session.do({ fact: 'leaveAsked', room: 'a' });
+    session.join('a');
+    expect(since(session)).toBeUndefined();
+  });
+});
+
 describe('the counts', () => {
   test('of gaps tell each one, also those while onGap runs', () => {
     const session = gapped({ inbox: { maxHeld: 1 } });
@@ -232,13 +271,14 @@ describe('the counts', () => {
     session.do({ fact: 'reconnectAsked' });
     session.open();
     plain(session, 'e1');
+    session.join('b');
     plain(session, 'e2', 'b');
     session.joined('a', '1', 6);
-    for (const seq of [7, 8]) session.event('a', '1', seq);
-    session.caughtUp('a', '1', 8);
-    session.event('a', '1', 9);
-    expect(session.delivered).toHaveLength(6);
-    expect(session.witness.session.metrics(0).replayed).toBe(2);
+    for (const seq of [7, 8, 9]) session.event('a', '1', seq);
+    session.caughtUp('a', '1', 9);
+    session.event('a', '1', 10);
+    expect(session.delivered).toHaveLength(7);
+    expect(session.witness.session.metrics(0).replayed).toBe(3);
   });
 
   test('of strays tell events of a room whose verdict is still on its way, which is not asked for again', () => {
@@ -253,8 +293,8 @@ describe('the counts', () => {
   test('of duplicates tell both kinds, and none is a hole', () => {
     const session = joinedAt(5);
     for (const seq of [6, 6, 4]) session.event('a', '1', seq);
-    plain(session, 'e1');
-    plain(session, 'e1');
+    plain(session, 'e1', 'a');
+    plain(session, 'e1', 'a');
     expect(session.tick()).toEqual([]);
     expect(session.witness.session.metrics(0)).toMatchObject({ duplicates: 3, received: 5 });
   });

@@ -1,5 +1,6 @@
 /** What a link presents, why it is hung up, on which terms it runs, and what is seen and counted of that. */
 import { describe, expect, test } from 'vitest';
+import type { ConnectionState } from '../../src/machine/status.js';
 import { PROTOCOL } from '../../src/protocol/frame.js';
 import { failed, names, only, type Play, play } from './play.js';
 
@@ -271,9 +272,25 @@ describe('the state', () => {
     look(() => session.wait(session.due));
     look(() => session.open());
     look(() => session.respond('q1'));
-    look(() => session.join('a'));
+    look(() => session.receive({ kind: 'ping' }));
     expect(new Set(states).size).toBe(states.length - 1);
     expect(states.at(-1)).toBe(states.at(-2));
+  });
+});
+
+describe('a field of the state that changes alone', () => {
+  test.each<[keyof ConnectionState, (session: Play) => unknown, unknown]>([
+    ['status', (session) => session.dial(), 'connecting'],
+    ['queued', (session) => session.ask('q1'), 1],
+    ['synced', (session) => behind(session.open()), false],
+    ['reconnectAttempts', (session) => back(session).wait(10_000), 0],
+    ['nextRetryAt', (session) => lost(session).do({ fact: 'suspended' }), null],
+    ['latency', (session) => ponged(session.open()), 5],
+    ['lastConnected', (session) => later(moving(session)), new Date(3_000)],
+  ])('%s makes it another one', (field, change, value) => {
+    const session = play();
+    change(session);
+    expect(session.state[field]).toEqual(value);
   });
 });
 
@@ -358,7 +375,49 @@ describe('who else is asked', () => {
   });
 });
 
+describe('credentials that run out', () => {
+  test('are nothing to a client without a provider', () => {
+    const session = play({ heartbeat: null }).open({ terms: { authExpiresIn: 1_000 } });
+    session.wait(3_600_000);
+    expect(session.all('askCredentials')).toEqual([]);
+  });
+
+  test('while a page is put aside are renewed when it comes back, as for any attempt', () => {
+    const session = play({ auth }).open({ terms: { authExpiresIn: 1_000 } });
+    session.do({ fact: 'suspended' });
+    session.wait(3_600_000);
+    expect(session.all('askCredentials')).toHaveLength(1);
+    session.do({ fact: 'woke', buffered: 0 });
+    expect(session.all('askCredentials').map(({ reason }) => reason)).toEqual([
+      'connect',
+      'connect',
+    ]);
+  });
+});
+
 describe('a page that was hidden', () => {
+  test('and put aside comes back for a request, and is put aside again after its answer', () => {
+    const session = play({ pauseAfter: 5_000, heartbeat: null }).open();
+    session.do({ fact: 'hid' });
+    session.wait(5_000);
+    expect(session.phase).toBe('waiting');
+    session.ask('q1');
+    expect(session.phase).toBe('dialing');
+    session.open();
+    session.respond('q1');
+    session.wait(4_999);
+    expect(session.phase).toBe('open');
+    session.wait(1);
+    expect(session.phase).toBe('waiting');
+  });
+
+  test('is put aside once: frozen by the device, a request does not bring it back', () => {
+    const session = play({ pauseAfter: 5_000, heartbeat: null }).open();
+    session.do({ fact: 'suspended' });
+    session.ask('q1');
+    expect(session.phase).toBe('waiting');
+  });
+
   test('for less than pauseAfter is not put aside', () => {
     const session = play({ pauseAfter: 5_000, heartbeat: null }).open();
     session.wait(10_000);
@@ -380,6 +439,37 @@ describe('a page that was hidden', () => {
     expect(only(session.wait(1_000), 'hangUp')).toMatchObject([{ reason: 'page suspended' }]);
   });
 });
+
+/** In a room that is not caught up. */
+function behind(session: Play): void {
+  session.join('a');
+  session.tick();
+  session.joined('a', '1', 0, 'new');
+}
+
+function lost(session: Play): Play {
+  session.open().lose();
+  return session;
+}
+
+/** Connected again after a failure. */
+function back(session: Play): Play {
+  lost(session).wait(session.due);
+  return session.open();
+}
+
+function ponged(session: Play): void {
+  session.do({ fact: 'woke', buffered: 0 });
+  session.now += 40;
+  session.receive({ kind: 'pong' });
+}
+
+/** The next link takes over, two seconds after the start. */
+function later(session: Play): void {
+  session.greet();
+  session.now = 3_000;
+  session.open();
+}
 
 const refusal = { code: 'UNAUTHORIZED', message: 'no' };
 

@@ -1,12 +1,15 @@
 /** How wishes for rooms become frames: how many fit, when they are repeated, and what overtakes what. */
 import { describe, expect, test } from 'vitest';
-import { Rooms } from '../../src/machine/rooms.js';
+import type { Restored } from '../../src/machine/fact.js';
+import { Ledger } from '../../src/machine/ledger.js';
+import { Rooms, STORED } from '../../src/machine/rooms.js';
 import { Session } from '../../src/machine/session.js';
 import { closeFault } from '../../src/protocol/errors.js';
 import { type ClientFrame, ME } from '../../src/protocol/frame.js';
 import { sessionOptions } from './options.js';
 import { failed, names, type Play, play } from './play.js';
 
+const ledger = () => new Ledger();
 const refused = { code: 'FORBIDDEN', message: 'no' };
 
 describe('what fits into a frame', () => {
@@ -257,6 +260,65 @@ describe('a verdict', () => {
   });
 });
 
+describe('a verdict out of its turn', () => {
+  test('of caughtUp before the room is joined says nothing', () => {
+    const session = play().open();
+    session.join('a');
+    session.tick();
+    expect(session.caughtUp('a', '1', 0)).toEqual([]);
+    session.joined('a', '1', 0, 'new');
+    expect(session.state.synced).toBe(false);
+  });
+
+  test('of a leave is not taken for that of the next join', () => {
+    const session = joined('a', 5);
+    session.do({ fact: 'leaveAsked', room: 'a' });
+    session.tick();
+    session.join('a', 'a|1|2');
+    session.tick();
+    session.receive({ kind: 'room', room: 'a', left: true });
+    session.joined('a', '1', 2);
+    session.event('a', '1', 3);
+    expect(session.delivered).toEqual(['a|1|3']);
+  });
+
+  test('of a room that was refused for now is not believed', () => {
+    const session = play().open();
+    session.join('a');
+    session.tick();
+    const error = { code: 'RATE_LIMITED', message: 'no', retryAfter: 60_000 };
+    session.receive({ kind: 'room', room: 'a', error });
+    session.joined('a', '1', 5, 'new');
+    session.event('a', '1', 6);
+    expect([session.delivered, session.witness.session.roomState('a')]).toEqual([[], 'joining']);
+  });
+
+  test('that refuses what was left meanwhile is nobody’s', () => {
+    const session = play().open();
+    session.join('a');
+    session.tick();
+    session.do({ fact: 'leaveAsked', room: 'a' });
+    session.tick();
+    expect(session.receive({ kind: 'room', room: 'a', error: refused })).toEqual([]);
+    expect(session.tick()).toEqual([]);
+    expect(session.witness.session.roomState('a')).toBe('idle');
+  });
+});
+
+describe('a call of a join', () => {
+  test('that is aborted leaves the other one its answer', () => {
+    const session = play().open();
+    const [aborted, other] = [session.join('a'), session.join('a')];
+    session.tick();
+    session.do({ fact: 'joinAborted', room: 'a', call: aborted });
+    session.do({ fact: 'joinAborted', room: 'a', call: aborted });
+    session.joined('a', '1', 0, 'new');
+    expect(session.caughtUp('a', '1', 0)).toMatchObject([{ calls: [other], error: null }]);
+    session.do({ fact: 'leaveAsked', room: 'a' });
+    expect(session.tick()).toEqual([{ kind: 'leave', rooms: ['a'] }]);
+  });
+});
+
 describe('a refusal', () => {
   test('that is only for now is not asked again before its time, whatever else is', () => {
     const session = play({ heartbeat: null }).open();
@@ -323,6 +385,52 @@ describe('a refusal', () => {
   });
 });
 
+describe('a join from where the storage left a room', () => {
+  test('waits for the storage; one from anywhere else, or from nowhere, is not moved by it', () => {
+    const session = play({ ledger }).slowStorage();
+    session.join('a', STORED);
+    session.join('b');
+    session.join('c', 'c|1|9');
+    session.do({ fact: 'connectAsked' });
+    session.do({ fact: 'restored', saved: left(['a', 'b', 'c', 'd']), date: 0 });
+    session.join('d', STORED);
+    session.join('e', STORED);
+    session.greet();
+    expect(session.hello.rooms).toStrictEqual([
+      { room: 'a', since: 'a|1|5' },
+      { room: 'b' },
+      { room: 'c', since: 'c|1|9' },
+      { room: 'd', since: 'd|1|5' },
+      { room: 'e' },
+    ]);
+  });
+
+  test('starts from nowhere after a leave, before the storage has answered and after it', () => {
+    const session = play({ ledger }).slowStorage();
+    session.join('a', STORED);
+    session.do({ fact: 'leaveAsked', room: 'a' });
+    session.join('a');
+    session.do({ fact: 'connectAsked' });
+    session.do({ fact: 'restored', saved: left(['a', 'b']), date: 0 });
+    session.join('b', STORED);
+    session.do({ fact: 'leaveAsked', room: 'b' });
+    session.join('b', STORED);
+    session.greet();
+    expect(session.hello.rooms).toStrictEqual([{ room: 'a' }, { room: 'b' }]);
+  });
+
+  test('of a room that was left in the same tick asks for nothing: the leave forgot its place', () => {
+    const session = play({ ledger }).open();
+    session.join('a', STORED);
+    session.tick();
+    session.joined('a', '1', 5, 'new');
+    session.tick();
+    session.do({ fact: 'leaveAsked', room: 'a' });
+    session.join('a', STORED);
+    expect(session.tick()).toEqual([]);
+  });
+});
+
 test('synced waits for a room that stands at 0, too', () => {
   const session = play().open();
   session.join('a');
@@ -332,6 +440,12 @@ test('synced waits for a room that stands at 0, too', () => {
   session.caughtUp('a', '1', 0);
   expect(session.state.synced).toBe(true);
 });
+
+/** What a storage holds whose owner stood at 5 in each of these rooms. */
+function left(rooms: readonly string[]): Restored {
+  const cursors = rooms.map((room) => [room, `${room}|1|5`] as const);
+  return { clientId: 'saved', link: 0, user: undefined, requests: [], cursors };
+}
 
 /** So many rooms, wanted by a client that takes frames of this size. */
 function crowd(count: number, maxMessageSize: number): Rooms {
