@@ -38,8 +38,8 @@ export interface Slot {
  * - S2 `saved.link` is no lower than any link dialed before: each `open` raises what is stored by
  *   `LINKS_PER_OWNER`, before it resolves.
  * - S3 `write` is all or nothing, and survives the death of the process once it has resolved.
- * - S4 Data that it cannot read, of a later version or of somebody else, is set aside, not deleted;
- *   `report` is told, and the slot that `open` gives is a new one.
+ * - S4 Data that it cannot read is set aside, not deleted; `report` is told, and the rest is served. A
+ *   storage of a later version, or somebody else's, is left as it is, and `open` rejects.
  * - S5 `open` rejects where nothing can be stored: the client then goes on in memory.
  */
 export interface StorageAdapter {

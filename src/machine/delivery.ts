@@ -4,6 +4,7 @@ import {
   type Event,
   ME,
   type Response,
+  type RoomJoined,
   type RoomVerdict,
   type RoomWish,
 } from '../protocol/frame.js';
@@ -229,7 +230,11 @@ export class Delivery {
     if ('left' in verdict || room.onLink === 'absent' || !this.#rooms.answered(room)) return;
     if ('error' in verdict) this.#refused(room, HoldfastError.from(verdict.error), step);
     else if (room.wanted === 0) room.onLink = 'moved';
-    else if (room.onLink !== 'moved') {
+    else if (room.onLink === 'moved') return;
+    else if (isPassed(verdict, room)) {
+      room.passed = room.cursor;
+      this.#rejoin(room);
+    } else {
       room.onLink = 'joined';
       this.#inbox.joined(room, verdict, step);
       this.#moved(room);
@@ -364,6 +369,14 @@ export class Delivery {
       this.#rooms.refuse(room, error, step.out);
     }
   }
+}
+
+/**
+ * History is missing where the room stood when it was joined; it stands further now, and need not miss
+ * any. A server that names another place again is believed.
+ */
+function isPassed({ recovered, since }: RoomJoined, { cursor, passed }: Room): boolean {
+  return !recovered && since !== undefined && since !== cursor && passed !== cursor;
 }
 
 function answerJoins(room: Room, error: HoldfastError | null, step: Step): void {

@@ -58,6 +58,8 @@ export class Lifecycle {
   #isAside = false;
   #terms: Terms = defaultTerms;
   #liveness: Liveness | null = null;
+  /** The last `error` frame of the link in use. */
+  #complaint: HoldfastError | null = null;
   /** The identity that the outbox and the cursors belong to; undefined before the first welcome. */
   #owner: string | null | undefined;
   /** Of the credentials that the link in use was opened with, or renewed to. */
@@ -194,6 +196,7 @@ export class Lifecycle {
     }
     this.#terms = { ...defaultTerms, ...welcome.terms };
     this.#phase = { name: 'open', link, next: null };
+    this.#complaint = null;
     const { heartbeat } = this.#options;
     const pulse = heartbeat === null ? null : atLeast(welcome.terms?.heartbeat ?? heartbeat);
     this.roundTrips.add(step.now - attempt.since);
@@ -269,6 +272,7 @@ export class Lifecycle {
   /** An `error` frame: before `welcome` a refusal, after it the reason of what comes next. */
   complained(link: number, error: HoldfastError, step: Step): void {
     if (!this.isGreeting(link) && !error.category.startsWith('auth')) {
+      this.#complaint = error;
       step.out.push({ order: 'report', error });
       return;
     }
@@ -278,8 +282,11 @@ export class Lifecycle {
 
   /** A link has ended by itself. Links that were given up change nothing. */
   lost(link: number, fault: HoldfastError, step: Step): void {
-    if (this.#phase.name === 'open' && this.#phase.link === link) this.#lose(fault, step);
-    else if (linkOf(attemptOf(this.#phase)) === link) this.#failed(fault, step);
+    if (this.#phase.name === 'open' && this.#phase.link === link) {
+      // A close code alone has no `retryAfter`: the frame before it may have said more of the same.
+      const said = this.#complaint?.code === fault.code ? this.#complaint : fault;
+      this.#lose(said, step);
+    } else if (linkOf(attemptOf(this.#phase)) === link) this.#failed(fault, step);
   }
 
   /** The device is back: a wait is over, and a link that looks alive is asked. */

@@ -27,6 +27,8 @@ export interface Room {
   seq: number;
   /** The last event that every listener has had: where the next link goes on. */
   cursor: string | undefined;
+  /** Where it was joined again because the answer concerned an older place: once for each. */
+  passed: string | undefined;
   /** The next verdict says where the room stands, also backwards. */
   reposition: boolean;
   /** Joined again because a number was missing; missing still, it is a gap. */
@@ -334,6 +336,7 @@ function blank(name: string): Room {
     epoch: null,
     seq: -1,
     cursor: undefined,
+    passed: undefined,
     reposition: false,
     refilled: false,
     given: new Queue(),

@@ -134,6 +134,8 @@ export interface RoomJoined {
   seq: number;
   recovered: boolean;
   reason?: UnrecoveredReason;
+  /** Of the join that it answers, where it is unrecovered and was asked for. */
+  since?: string;
 }
 
 /** The room's reader has reached the tail for the first time. */

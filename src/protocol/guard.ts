@@ -76,7 +76,8 @@ function isVerdict(frame: Fields): boolean {
       isText(frame.cursor) &&
       isCount(frame.seq) &&
       typeof frame.recovered === 'boolean' &&
-      isOptional(frame.reason, isReason)
+      isOptional(frame.reason, isReason) &&
+      isOptional(frame.since, isText)
     );
   }
   if (caughtUp === true) return isText(frame.cursor);

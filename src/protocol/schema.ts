@@ -86,6 +86,7 @@ const verdict = z.union([
     seq: count,
     recovered: z.boolean(),
     reason: z.enum(['new', 'expired', 'epoch']).optional(),
+    since: text.optional(),
   }),
   z.object({
     kind: z.literal('room'),

@@ -13,9 +13,7 @@ import { Breath } from './turns.js';
 import { Writer } from './writer.js';
 
 /** What the journal tells that is for the hub's clients rather than for its rooms. */
-export type JournalNews = Required<
-  Pick<JournalUser, 'settled' | 'linked' | 'told' | 'fenced'>
->;
+export type JournalNews = Required<Pick<JournalUser, 'settled' | 'linked' | 'told' | 'fenced'>>;
 
 export class Core {
   readonly settings: Settings;

@@ -139,7 +139,10 @@ export class Reader implements FeedReader, Taker {
       seq: position.seq,
       recovered: reason === undefined,
     };
-    if (reason !== undefined) verdict.reason = reason;
+    if (reason !== undefined) {
+      verdict.reason = reason;
+      if (this.#state === 'starting' && this.#since !== undefined) verdict.since = this.#since;
+    }
     outlet.write(JSON.stringify(verdict));
   }
 

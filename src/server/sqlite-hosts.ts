@@ -45,7 +45,7 @@ export class Hosts {
       'INSERT INTO hosts (boot, relaxed, heard) VALUES (?, ?, ?)',
       ...[bootId() ?? '', relaxed ? 1 : 0, this.#heard],
     );
-    // Of one that is dead: ids are given once, unless the file is an older copy.
+    // Ids are given once: only where an older copy of a file in use was put back is it held.
     const lock = take(this.#lockOf(this.#own));
     if (lock === null) throw new Error(`Somebody holds the lock ${this.#lockOf(this.#own)}.`);
     this.#lock = lock;

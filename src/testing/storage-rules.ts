@@ -1,9 +1,6 @@
 /** The rules of a storage adapter as tests that need no test runner. */
-import { LINKS_PER_OWNER, type Slot, type StorageAdapter } from '../client/storage.js';
-import type { SavedRequest } from '../machine/fact.js';
-import type { Changes } from '../machine/order.js';
-import { ids } from './dice.js';
-import { VIRTUAL_EPOCH } from './virtual-clock.js';
+import { LINKS_PER_OWNER, type StorageAdapter } from '../client/storage.js';
+import { changes, holds, request, Stage, same } from './storage-stage.js';
 
 /** One rule: `run` rejects where the adapter breaks it. */
 export interface StorageRule {
@@ -223,81 +220,3 @@ const rules: Readonly<Record<string, (stage: Stage) => Promise<void>>> = {
 };
 
 const DAY = 86_400_000;
-
-/** One storage, and whoever holds a slot of it. */
-class Stage {
-  readonly #adapter: StorageAdapter;
-  readonly #id = ids();
-  readonly #slots: Slot[] = [];
-  readonly #reports: unknown[] = [];
-  #date = VIRTUAL_EPOCH;
-
-  constructor(adapter: StorageAdapter) {
-    this.#adapter = adapter;
-  }
-
-  async open(): Promise<Slot> {
-    const slot = await this.#adapter.open({
-      id: this.#id,
-      date: () => this.#date,
-      report: (error) => this.#reports.push(error),
-    });
-    this.#slots.push(slot);
-    return slot;
-  }
-
-  async reopen(slot: Slot): Promise<Slot> {
-    await slot.close();
-    return this.open();
-  }
-
-  wait(ms: number): void {
-    this.#date += ms;
-  }
-
-  async end(): Promise<void> {
-    for (const slot of this.#slots) await slot.close();
-    same(this.#reports, []);
-  }
-}
-
-function request(requestId: string, about: Partial<SavedRequest> = {}): SavedRequest {
-  return {
-    requestId,
-    type: 'note:add',
-    room: undefined,
-    wire: `{"kind":"request","requestId":"${requestId}"}`,
-    delivery: 'exactly-once',
-    timeout: 30_000,
-    expiresAt: Number.POSITIVE_INFINITY,
-    coalesceKey: undefined,
-    session: null,
-    ...about,
-  };
-}
-
-function changes(about: Partial<Changes>): Changes {
-  return { puts: [], stamps: [], drops: [], cursors: [], ...about };
-}
-
-/** @throws Error with both values, where they are not the same. */
-function same(found: unknown, wanted: unknown): void {
-  const [here, there] = [shown(found), shown(wanted)];
-  holds(here === there, `found ${here}, wanted ${there}`);
-}
-
-function holds(isTrue: boolean, what: string): void {
-  if (!isTrue) throw new Error(`The storage breaks a rule: ${what}`);
-}
-
-/** Every value as text: keys in order, and what JSON has no word for. */
-function shown(value: unknown): string {
-  if (value instanceof Uint8Array) return `bytes(${[...value]})`;
-  if (Array.isArray(value)) return `[${value.map(shown)}]`;
-  if (value instanceof Error) return `${value}`;
-  if (typeof value === 'object' && value !== null) {
-    const fields = Object.entries(value).sort(([one], [other]) => (one < other ? -1 : 1));
-    return `{${fields.map(([key, field]) => `${key}:${shown(field)}`)}}`;
-  }
-  return typeof value === 'string' ? JSON.stringify(value) : String(value);
-}

@@ -8,10 +8,10 @@ import { type Browser, type BrowserContext, chromium, type Page } from 'playwrig
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { chromiumFlags } from '../../scripts/chromium.ts';
 import { bundle } from '../scenarios/bundle.js';
-import type { Stored } from './storage-page.ts';
+import type { stored as InPage } from './storage-page.ts';
 import { type StorageSite, storageSite } from './storage-site.js';
 
-declare const script: { stored: Stored };
+declare const script: { stored: typeof InPage };
 
 const executablePath = process.env.CHROMIUM_PATH ?? '/usr/bin/chromium';
 const isMissing = !existsSync(executablePath) && process.env.CI !== 'true';

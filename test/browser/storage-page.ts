@@ -4,7 +4,7 @@ import { indexedDbStorage } from 'holdfast/storage/indexed-db';
 import { webSocket } from 'holdfast/websocket';
 import { storageRules } from '../../src/testing/storage-rules.js';
 
-export interface Stored {
+interface Stored {
   readonly client: Client;
   /** The numbers of the requests that the storage held. */
   readonly restored: Promise<number[]>;

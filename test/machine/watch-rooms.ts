@@ -156,7 +156,7 @@ export class RoomWatch {
     }
     const same = verdict.epoch === room.stand.epoch;
     must(
-      !this.#isAnswer || (verdict.recovered && same),
+      !this.#isAnswer || (verdict.recovered && same) || isPassed(verdict, room),
       'I13',
       `a gap of ${verdict.room} that nobody is told of`,
     );
@@ -393,4 +393,12 @@ function tellsGap(order: Order, room: string): boolean {
 
 function isEvent(frame: { kind: string }): frame is Event {
   return frame.kind === 'event';
+}
+
+/** The verdict answers a join from a place that the listeners have left behind. */
+function isPassed({ recovered, since }: RoomJoined, { owed, stand }: Watched): boolean {
+  if (recovered || since === undefined || stand === null) return false;
+  const first = Math.min(...[...owed.values()].map(({ seq }) => seq), stand.seq + 1);
+  const place = placeOf(since);
+  return place.epoch !== stand.epoch || place.seq < first - 1;
 }

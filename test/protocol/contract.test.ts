@@ -183,11 +183,19 @@ describe('validate', () => {
     expect(JSON.stringify([error.message, error.details])).not.toMatch(/7777777|8888888/);
   });
 
+  test('keeps what zod says of an issue, and not what validators say that may quote the value', () => {
+    const zods = thrownBy(() => validate(z.string(), 7_777_777, 'event "a:b"'));
+    expect(zods.message).toContain('expected string');
+    const theirs = thrownBy(() => validate(cents, 'my password', 'event "a:b"'));
+    expect(theirs.message).toContain('invalid');
+    expect(JSON.stringify([theirs.message, theirs.details])).not.toContain('password');
+  });
+
   test('reads a path of keyed steps and an issue without a path', () => {
     const keyed = thrownBy(() => validate(cents, 'much', 'event "price:moved"'));
-    expect(keyed.details).toEqual({ issues: [{ path: 'price.0', message: 'not a price' }] });
+    expect(keyed.details).toEqual({ issues: [{ path: 'price.0', message: 'invalid' }] });
     const bare = thrownBy(() => validate(cents, 5, 'event "price:moved"'));
-    expect(bare.details).toEqual({ issues: [{ path: '', message: 'not text' }] });
+    expect(bare.details).toEqual({ issues: [{ path: '', message: 'invalid' }] });
   });
 
   test('refuses a schema that validates asynchronously, and leaves no rejection behind', () => {
@@ -212,7 +220,7 @@ const cents: StandardSchema<string, number> = {
       if (typeof value !== 'string') return { issues: [{ message: 'not text' }] };
       const price = Number(value);
       if (!Number.isNaN(price)) return { value: price * 100 };
-      return { issues: [{ message: 'not a price', path: [{ key: 'price' }, 0] }] };
+      return { issues: [{ message: `${value} is not a price`, path: [{ key: 'price' }, 0] }] };
     },
   },
 };

@@ -49,7 +49,7 @@ const byKind: Record<ServerFrame['kind'], fc.Arbitrary<object>> = {
         seq: count,
         recovered: fc.boolean(),
       },
-      { reason: fc.constantFrom('new', 'expired', 'epoch') },
+      { reason: fc.constantFrom('new', 'expired', 'epoch'), since: text },
     ),
     fc.record({
       kind: fc.constant('room'),

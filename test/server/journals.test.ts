@@ -23,6 +23,7 @@ describe.each(journals)('of the $name journal,', ({ create }) => {
         settled: (client, requestId) => told.push(`settled ${client} ${requestId}`),
         linked: (client, link) => told.push(`linked ${client} ${link}`),
         told: (text) => told.push(text),
+        fenced: () => told.push('fenced'),
       };
       return journal.open(user);
     };
@@ -89,6 +90,16 @@ describe.each(journals)('of the $name journal,', ({ create }) => {
       expect(await one.read('b', followed, 10)).toEqual({ events: [] });
     });
 
+    test('that somebody reads are kept', async () => {
+      const { clock, node } = opened({ roomWindow: 60_000 });
+      const one = node();
+      const start = await one.tail('a');
+      for (let n = 0; n < 5; n++) {
+        await clock.advance(40_000);
+        expect(await one.read('a', start, 10)).toEqual({ events: [] });
+      }
+    });
+
     test('are bounded in number, those in use kept', async () => {
       const { clock, node } = opened({ maxRooms: 50 });
       const one = node();
@@ -135,11 +146,12 @@ describe.each(journals)('of the $name journal,', ({ create }) => {
     });
 
     test('of a dead node are orphans, or run again where they may', async () => {
-      const { journal, node } = opened();
+      const { journal, node, told } = opened();
       const one = node();
       await one.claim(claim);
       await one.claim({ ...claim, requestId: 'again' });
       journal.fence();
+      expect(told).toEqual(['fenced']);
       const two = node();
 
       expect(await two.claim(claim)).toEqual({ state: 'orphaned' });
@@ -153,6 +165,23 @@ describe.each(journals)('of the $name journal,', ({ create }) => {
         await two.write([{ events: [], settle: { ...settle, response: 'unknown' } }]),
       ).toMatchObject([{ accepted: true }]);
       expect(await two.claim(claim)).toEqual({ state: 'settled', response: 'unknown' });
+    });
+
+    test('that were asked again last are forgotten last', async () => {
+      const { node } = opened({ maxRequests: 4 });
+      const one = node();
+      const settled = async (requestId: string) => {
+        await one.claim({ ...claim, requestId });
+        await one.write([{ events: [], settle: { client: 'c', requestId, response: 'yes' } }]);
+      };
+      for (const requestId of ['r1', 'r2', 'r3', 'r4']) await settled(requestId);
+      expect(await one.recall('c', 'r1')).toEqual({ state: 'settled', response: 'yes' });
+      await settled('r5');
+      const states: string[] = [];
+      for (const requestId of ['r1', 'r2', 'r3', 'r4', 'r5']) {
+        states.push((await one.recall('c', requestId)).state);
+      }
+      expect(states).toEqual(['settled', 'unknown', 'unknown', 'unknown', 'settled']);
     });
 
     test('of a lower link are refused', async () => {

@@ -164,3 +164,50 @@ describe('draining', () => {
     expect(second.closed).toBeUndefined();
   });
 });
+
+test.each([Number.NaN, -1, Number.POSITIVE_INFINITY])('over: %d is refused', async (over) => {
+  const w = world();
+  const hub = hubOf(w);
+  await expect(hub.close({ drain: true, over })).rejects.toThrow(/^over must be 0 or more/);
+  // And changes nothing.
+  const client = new FakeClient(hub, w);
+  await client.hello();
+  expect(client.last('welcome')).toBeDefined();
+});
+
+describe('a hub that is declared dead', () => {
+  test('closes its clients with 1012, aborts what runs, and takes nobody in', async () => {
+    const w = world();
+    const journal = memoryJournal();
+    const signals: AbortSignal[] = [];
+    const hub = hubOf(w, {
+      journal,
+      handlers: {
+        'x:wait': (_payload, { signal }) => {
+          signals.push(signal);
+          return new Promise(() => {});
+        },
+      },
+    });
+    const client = new FakeClient(hub, w);
+    await client.hello({ rooms: [{ room: 'a' }] });
+    await client.request('r', 'x:wait');
+    journal.fence();
+    await w.clock.settle();
+    expect(client.closed).toMatchObject({ code: 1012 });
+    expect(signals[0]?.aborted).toBe(true);
+    const late = new FakeClient(hub, w);
+    await late.hello({ clientId: 'c2' });
+    expect(late.closed).toMatchObject({ code: 1012 });
+    expect(late.last('welcome')).toBeUndefined();
+    await w.clock.advance(10_000);
+    expect(w.clock.pending).toBe(0);
+
+    // The next one answers for it.
+    const next = new FakeClient(hubOf(w, { journal, handlers: { 'x:wait': () => 1 } }), w);
+    await next.hello({ link: 2, rooms: [{ room: 'a' }] });
+    await next.request('r', 'x:wait');
+    expect(next.response('r')).toMatchObject({ error: { code: 'OUTCOME_UNKNOWN' } });
+    await hub.close();
+  });
+});

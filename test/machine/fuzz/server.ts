@@ -32,6 +32,12 @@ interface Wire {
   readonly isBusy: boolean;
 }
 
+/** Why history is missing, and from where it was asked for. */
+interface Lost {
+  reason: 'new' | 'expired' | 'epoch';
+  since?: string;
+}
+
 export class HostileServer {
   readonly #dice: Dice;
   readonly #wires = new Map<number, Wire>();
@@ -123,7 +129,7 @@ export class HostileServer {
     journal.holes.clear();
     for (const wire of this.#wires.values()) {
       const isHere = this.#keyOf(room, wire.user) === key && wire.readers.has(room);
-      if (isHere) this.#joined(wire, room, 'epoch');
+      if (isHere) this.#joined(wire, room, { reason: 'epoch' });
     }
   }
 
@@ -198,21 +204,25 @@ export class HostileServer {
       return;
     }
     if (since === undefined) {
-      this.#joined(wire, room, 'new');
+      this.#joined(wire, room, { reason: 'new' });
       return;
     }
     const place = placeOf(since);
     const { epoch, floor, last } = this.#journal(this.#keyOf(room, wire.user));
-    if (place.epoch !== String(epoch)) this.#joined(wire, room, 'epoch');
-    else if (place.seq < floor || place.seq > last) this.#joined(wire, room, 'expired');
+    const isGone = place.seq < floor || place.seq > last;
+    if (place.epoch !== String(epoch)) this.#joined(wire, room, { reason: 'epoch', since });
+    else if (isGone) this.#joined(wire, room, { reason: 'expired', since });
     else this.#joined(wire, room, null, place.seq);
   }
 
-  #joined(wire: Wire, room: string, reason: 'new' | 'expired' | 'epoch' | null, at?: number): void {
+  #joined(wire: Wire, room: string, lost: Lost | null, at?: number): void {
     const { epoch, last } = this.#journal(this.#keyOf(room, wire.user));
     const seq = at ?? last;
     const cursor = `${room}|${epoch}|${seq}`;
-    const recovered = reason === null ? { recovered: true } : { recovered: false, reason };
+    // Some servers do not say what they answer.
+    const { since = undefined, ...why } = lost ?? {};
+    const said = since === undefined || this.#dice.chance(0.3) ? why : { ...why, since };
+    const recovered = lost === null ? { recovered: true } : { recovered: false, ...said };
     wire.queue.push({
       kind: 'room',
       room,
