@@ -226,6 +226,7 @@ export class Delivery {
       this.#settleRoom(room, step);
       return;
     }
+    if ('joined' in verdict && this.#rooms.isUnasked(verdict, room)) return;
     // The answer to a leave; a removal comes as an error.
     if ('left' in verdict || room.onLink === 'absent' || !this.#rooms.answered(room)) return;
     if ('error' in verdict) this.#refused(room, HoldfastError.from(verdict.error), step);

@@ -2,7 +2,13 @@
 import { Queue } from '../lib/queue.js';
 import { byteLength } from '../protocol/codec.js';
 import type { HoldfastError } from '../protocol/errors.js';
-import { type ClientFrame, type Event, ME, type RoomWish } from '../protocol/frame.js';
+import {
+  type ClientFrame,
+  type Event,
+  ME,
+  type RoomJoined,
+  type RoomWish,
+} from '../protocol/frame.js';
 import type { Saved } from './fact.js';
 import type { GapReason, Order } from './order.js';
 import { NEVER } from './step.js';
@@ -75,6 +81,8 @@ export class Rooms {
   /** Refused, and not asked for since. */
   readonly #refused = new Set<string>();
   #retryAt = NEVER;
+  /** The server repeats the `since` of the join that it answers. */
+  #saysSince = false;
   /** Where the storage left the rooms, and which of them wait for it to open. */
   readonly #stored = new Map<string, string>();
   readonly #fromStored = new Set([ME]);
@@ -228,6 +236,16 @@ export class Rooms {
     if (room.answers > 0) return false;
     this.#unsettled.add(room);
     return true;
+  }
+
+  /**
+   * News of a gap, while the answer to a join is on its way: that will say what is true from where we
+   * asked. Only where the server says what it answers can the two be told apart.
+   */
+  isUnasked({ recovered, since }: RoomJoined, { answers, cursor }: Room): boolean {
+    this.#saysSince ||= since !== undefined;
+    const asked = answers > 0 && cursor !== undefined;
+    return asked && this.#saysSince && !recovered && since === undefined;
   }
 
   retryLater(room: Room, at: number): void {

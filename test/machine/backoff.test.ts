@@ -166,3 +166,16 @@ describe('a herd', () => {
     expect(session.phase).toBe('dialing');
   });
 });
+
+test('a pause that was asked for before the link was closed for its rate is kept', () => {
+  const session = play({ reconnect: { jitter: 'none' } }).open();
+  const error = { code: 'RATE_LIMITED', message: 'slow down', retryAfter: 7_000 };
+  session.receive({ kind: 'error', error });
+  session.lose(failed('RATE_LIMITED'));
+  expect(session.due).toBe(7_000);
+  // It was about that link alone.
+  session.wait(7_000);
+  session.open();
+  session.lose(failed('RATE_LIMITED'));
+  expect(session.due).toBeLessThan(7_000);
+});

@@ -32,6 +32,7 @@ export class RoomWatch {
   readonly #seen = new Set<string>();
   #owner: string | null | undefined;
   #runs = 0;
+  #saysSince = false;
   #isAnswer = false;
 
   constructor() {
@@ -125,6 +126,7 @@ export class RoomWatch {
     if ('caughtUp' in verdict || 'left' in verdict) return null;
     // Nobody asked for it on this link: an echo of what was left, or refused.
     if (room.answers === 0 && !room.served) return null;
+    if ('joined' in verdict && this.#isUnasked(verdict, room)) return null;
     // Unasked, it may come when a hole has just been seen: then the next join's answer says the same.
     this.#isAnswer = room.answers > 0;
     if (room.answers > 0) room.answers--;
@@ -141,6 +143,13 @@ export class RoomWatch {
       this.#reset(room);
     }
     return null;
+  }
+
+  /** A server that says what it answers has said that this is no answer: the one on its way counts. */
+  #isUnasked({ recovered, since }: RoomJoined, room: Watched): boolean {
+    this.#saysSince ||= since !== undefined;
+    const isOurs = room.stand !== null || room.movedTo !== null;
+    return room.answers > 0 && isOurs && this.#saysSince && !recovered && since === undefined;
   }
 
   #joined(verdict: RoomJoined, { orders }: Scene): void {

@@ -300,7 +300,7 @@ describe('resuming', () => {
       await w.clock.settle();
 
       expect(client.verdicts('a')).toMatchObject([
-        { joined: true, recovered: false, reason: 'expired', seq: 21 },
+        { joined: true, recovered: false, reason: 'expired', seq: 21, since: expect.any(String) },
       ]);
       expect(client.seqs('a')).toEqual([22]);
       expect(hub.metrics().gaps).toBe(1);

@@ -78,11 +78,7 @@ export class ConnectionWatch {
   endings = 0;
   dials = 0;
 
-  constructor(
-    now: () => number,
-    limits: WatchLimits,
-    on: WatchEvents,
-  ) {
+  constructor(now: () => number, limits: WatchLimits, on: WatchEvents) {
     this.#now = now;
     this.#limits = limits;
     this.#on = on;
@@ -107,7 +103,10 @@ export class ConnectionWatch {
     if (status === 'closed') this.#failures = 0;
     const { maxMessages } = this.#limits;
     if (queued > maxMessages) {
-      this.#on.breach({ rule: 'unbounded outbox', message: `${queued} of ${maxMessages} requests` });
+      this.#on.breach({
+        rule: 'unbounded outbox',
+        message: `${queued} of ${maxMessages} requests`,
+      });
     }
   }
 

@@ -53,7 +53,9 @@ export class Page {
   /** The newest join of each room that is wanted. */
   readonly #joins = new Map<string, object>();
   readonly #troubles = new Map<Trouble, number>();
-  #signal: ((signal: 'online' | 'offline' | 'visible' | 'hidden' | 'suspended' | 'resumed') => void) | null = null;
+  #signal:
+    | ((signal: 'online' | 'offline' | 'visible' | 'hidden' | 'suspended' | 'resumed') => void)
+    | null = null;
   #hindrances = 0;
   #isOver = false;
 
@@ -406,7 +408,10 @@ export class Page {
     }
   }
 
-  #settled(n: number, outcome: { ok: true; data: unknown } | { ok: false; code: string; reason: string | null }) {
+  #settled(
+    n: number,
+    outcome: { ok: true; data: unknown } | { ok: false; code: string; reason: string | null },
+  ) {
     if (this.#isAlive) this.#parts.world.settled(this, n, outcome);
     else this.#parts.world.story.violate(this.who, 'a dead page hears', `request ${n}`);
   }
@@ -464,5 +469,7 @@ function codeOf(error: unknown): string {
 }
 
 function asHoldfastError(error: unknown): HoldfastError {
-  return error instanceof HoldfastError ? error : new HoldfastError('A_STRANGE_ERROR', String(error));
+  return error instanceof HoldfastError
+    ? error
+    : new HoldfastError('A_STRANGE_ERROR', String(error));
 }

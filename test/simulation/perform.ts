@@ -46,7 +46,10 @@ export class Stage {
     }
   }
 
-  #disturb(action: Exclude<Action, { do: 'publish' | 'publish to user' | 'ask' | 'tell' }>, slot: Slot | undefined): void {
+  #disturb(
+    action: Exclude<Action, { do: 'publish' | 'publish to user' | 'ask' | 'tell' }>,
+    slot: Slot | undefined,
+  ): void {
     const world = this.#world;
     const { story } = world;
     switch (action.do) {
@@ -75,7 +78,9 @@ export class Stage {
   }
 
   #disturbPage(
-    action: Extract<Action, { page: number }> & { do: Exclude<Action['do'], 'publish to user' | 'ask' | 'tell' | 'network'> },
+    action: Extract<Action, { page: number }> & {
+      do: Exclude<Action['do'], 'publish to user' | 'ask' | 'tell' | 'network'>;
+    },
     slot: Slot,
   ): void {
     const { page, device, network } = slot;
@@ -117,7 +122,8 @@ export class Stage {
         const since = page.cursor(action.room);
         if (!page.leave(action.room)) return;
         this.#until(action.for, () => {
-          if (page.isHere && !page.wants(action.room)) page.join(action.room, action.resumes ? since : null);
+          if (page.isHere && !page.wants(action.room))
+            page.join(action.room, action.resumes ? since : null);
         });
         return;
       }

@@ -94,7 +94,11 @@ async function calm(world: World, until: number): Promise<void> {
     if (restless.length === 0) return;
     if (world.clock.now() >= until) {
       for (const page of restless) {
-        world.story.violate(page.who, 'no sync after the faults', JSON.stringify(page.client.state));
+        world.story.violate(
+          page.who,
+          'no sync after the faults',
+          JSON.stringify(page.client.state),
+        );
       }
       return;
     }

@@ -29,9 +29,6 @@ interface Gap {
   healedAt: number | null;
 }
 
-/** Milliseconds that the answer to a join takes at most, where the wire is not silent. */
-const ANSWER = 4_000;
-
 type State = 'idle' | 'reading' | 'healing' | 'resting';
 
 /** The first breach of each call is returned; null where all is as promised. */
@@ -51,9 +48,6 @@ export class ReaderModel {
   #verdicts = 0;
   /** Where the last of them stood; null once anything was delivered or healed since. */
   #verdict: Place | null = null;
-  #verdictAt = Number.NEGATIVE_INFINITY;
-  /** The last one came right after another. */
-  #isTwice = false;
   #wasJoined = false;
 
   /** @param maxHeld events that the client holds while `onGap` runs. */
@@ -102,9 +96,6 @@ export class ReaderModel {
 
   /** The server says that there is no going on from where the client stands. */
   unrecovered(cursor: string): void {
-    const { now } = this.#truth;
-    this.#isTwice = now - this.#verdictAt <= ANSWER;
-    this.#verdictAt = now;
     this.#verdicts++;
     this.#verdict = placeOf(cursor);
   }
@@ -212,8 +203,6 @@ export class ReaderModel {
     if (this.#state === 'healing') return breach('two runs of onGap at a time', at);
     if (this.#state === 'resting') return null;
     const expected = this.cursor;
-    // A verdict that nobody asked for, and the answer to a join that was on its way, look the same.
-    if (this.#isTwice && reason !== 'hole') return null;
     if (!this.#isJustified(reason)) return breach('a gap that is none', at);
     if (expected === null || cursor === expected) return null;
     return breach('a gap with a wrong cursor', `${at}, told from ${cursor}`);

@@ -152,7 +152,9 @@ function failed(
   const { plan, completions } = asked;
   const what = `request ${plan.n}: ${code} ${reason ?? ''}`;
   if (code === 'NOT_SENT') {
-    return completions === 0 || wasCopied(asked) ? null : { rule: 'NOT_SENT, and ran', message: what };
+    return completions === 0 || wasCopied(asked)
+      ? null
+      : { rule: 'NOT_SENT, and ran', message: what };
   }
   if (code === 'OUTCOME_UNKNOWN') {
     return isExplained(asked, reason, now)

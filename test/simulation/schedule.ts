@@ -82,7 +82,12 @@ export type FaultAction =
       readonly for: number;
     }
   | { readonly do: 'token expiry' }
-  | { readonly do: 'banishment'; readonly page: number; readonly code: number; readonly for: number }
+  | {
+      readonly do: 'banishment';
+      readonly page: number;
+      readonly code: number;
+      readonly for: number;
+    }
   | { readonly do: 'trouble'; readonly page: number; readonly with: Trouble; readonly for: number }
   | {
       readonly do: 'churn';
@@ -91,9 +96,19 @@ export type FaultAction =
       readonly resumes: boolean;
       readonly for: number;
     }
-  | { readonly do: 'aborted join'; readonly page: number; readonly room: string; readonly for: number }
+  | {
+      readonly do: 'aborted join';
+      readonly page: number;
+      readonly room: string;
+      readonly for: number;
+    }
   | { readonly do: 'flood'; readonly page: number }
-  | { readonly do: 'reload'; readonly page: number; readonly isKilled: boolean; readonly for: number }
+  | {
+      readonly do: 'reload';
+      readonly page: number;
+      readonly isKilled: boolean;
+      readonly for: number;
+    }
   | { readonly do: 'signal'; readonly page: number; readonly signal: Signal; readonly for: number }
   | { readonly do: 'reconnect'; readonly page: number }
   | { readonly do: 'disconnect'; readonly page: number; readonly for: number };

@@ -15,7 +15,7 @@ import type { AskPlan } from './schedule.js';
 import type { World } from './world.js';
 
 /** Bytes that a hub's connection may hold beyond its high-water mark: verdicts, answers, one event. */
-const SLACK = 65_536;
+const SLACK = 16_384;
 
 const HANDLER_TIMEOUT = 5_000;
 

@@ -43,12 +43,15 @@ export class HostileServer {
   readonly #wires = new Map<number, Wire>();
   readonly #journals = new Map<string, Journal>();
   readonly #plain: string[] = [];
+  /** It repeats the `since` of the join that it answers. */
+  readonly #saysSince: boolean;
   #session = 1;
   #user = 'ann';
   #epochs = 0;
 
   constructor(dice: Dice) {
     this.#dice = dice;
+    this.#saysSince = dice.chance(0.6);
   }
 
   /** A link has opened and presented itself. */
@@ -219,9 +222,8 @@ export class HostileServer {
     const { epoch, last } = this.#journal(this.#keyOf(room, wire.user));
     const seq = at ?? last;
     const cursor = `${room}|${epoch}|${seq}`;
-    // Some servers do not say what they answer.
     const { since = undefined, ...why } = lost ?? {};
-    const said = since === undefined || this.#dice.chance(0.3) ? why : { ...why, since };
+    const said = since === undefined || !this.#saysSince ? why : { ...why, since };
     const recovered = lost === null ? { recovered: true } : { recovered: false, ...said };
     wire.queue.push({
       kind: 'room',

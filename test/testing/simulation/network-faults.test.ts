@@ -1,3 +1,4 @@
+import { createClient } from 'holdfast';
 import {
   drawFault,
   drawFaults,
@@ -10,7 +11,6 @@ import {
   startFault,
   virtualClock,
 } from 'holdfast/testing';
-import { createClient } from 'holdfast';
 import { describe, expect, it } from 'vitest';
 
 function wired() {
