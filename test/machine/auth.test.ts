@@ -197,6 +197,7 @@ describe('a refusal', () => {
     session.tick();
     session.respond('q2', 'TOKEN_EXPIRED');
     expect(asked()).toBe(5);
+    expect(session.all('askCredentials').at(-1)?.reason).toBe('expired');
   });
 
   test('of a request holds everything back, renews in place, and writes it again', () => {
@@ -300,6 +301,10 @@ describe('a renewal', () => {
     const error = { code: 'TOKEN_EXPIRED', message: 'no' };
     expect(names(session.receive({ kind: 'auth', error }))).toEqual(['report']);
     expect(session.phase).toBe('open');
+    session.wait(724);
+    expect(session.all('askCredentials')).toHaveLength(2);
+    session.wait(1);
+    expect(session.all('askCredentials')).toHaveLength(3);
   });
 });
 

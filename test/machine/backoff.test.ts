@@ -162,8 +162,12 @@ describe('a herd', () => {
   test.each(['woke', 'reconnectAsked'] as const)('%s leaves it', (fact) => {
     const session = play().open({ terms: { retrySpread: 20_000 } });
     session.lose();
+    session.wait(3_000);
     session.do(fact === 'woke' ? { fact, buffered: 0 } : { fact });
     expect(session.phase).toBe('dialing');
+    session.roll = 0.25;
+    session.lose();
+    expect(session.due).toBe(5_000);
   });
 });
 

@@ -1,5 +1,6 @@
 /** Every error that the machine makes itself, word for word: people read them, and code asks for the rest. */
 import { describe, expect, test } from 'vitest';
+import { Ledger } from '../../src/machine/ledger.js';
 import { HoldfastError } from '../../src/protocol/errors.js';
 import { type Play, play } from './play.js';
 
@@ -43,6 +44,43 @@ describe('what a session finds by itself', () => {
       'auth gave the same credentials again after they were refused. Fetch fresh ones when its reason is "expired".',
       { code: 'TOKEN_EXPIRED', retryable: false },
       refusedTwice,
+    ],
+    [
+      'a refusal without an auth to ask',
+      'The server refused a request for its credentials, and there is no auth to fetch others. Pass auth to createClient.',
+      { code: 'TOKEN_EXPIRED', retryable: false },
+      () => {
+        const session = play().open();
+        session.ask('q1');
+        session.tick();
+        session.respond('q1', 'TOKEN_EXPIRED');
+        return session.state.error;
+      },
+    ],
+    [
+      'a storage that does not open',
+      'The storage did not open within 5000 ms. What is asked meanwhile is kept in memory.',
+      { code: 'STORAGE_FAILED', retryable: true },
+      () => {
+        const session = play({ ledger: () => new Ledger() }).slowStorage();
+        session.ask('q1');
+        session.wait(5_000);
+        return session.all('report')[0]?.error;
+      },
+    ],
+    [
+      'a storage that does not write',
+      'The storage did not write within 5000 ms. What is asked meanwhile is kept in memory.',
+      { code: 'STORAGE_FAILED', retryable: true },
+      () => {
+        const session = play({ ledger: () => new Ledger() })
+          .open()
+          .slowStorage();
+        session.ask('q1');
+        session.tick();
+        session.wait(5_000);
+        return session.all('report')[0]?.error;
+      },
     ],
     [
       'disconnect()',
@@ -158,7 +196,8 @@ describe('a request', () => {
 
   test('that finds the outbox full says how full, and which options say so', () => {
     const session = play({ outbox: { maxMessages: 2, maxBytes: 99, overflow: 'reject' } });
-    for (const id of ['q1', 'q2', 'q3']) session.ask(id);
+    session.do({ fact: 'told', message: { wire: 't1', bytes: 10 } });
+    for (const id of ['q1', 'q2']) session.ask(id);
     expect(session.all('reject')[0]?.error).toMatchObject({
       code: 'NOT_SENT',
       message:

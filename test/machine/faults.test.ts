@@ -1,7 +1,7 @@
 /** What any fault means for the connection. */
 import { describe, expect, test } from 'vitest';
 import { isAccusation, isHerdLoss, isPermanent } from '../../src/machine/faults.js';
-import type { HoldfastError } from '../../src/protocol/errors.js';
+import { HoldfastError } from '../../src/protocol/errors.js';
 import { failed } from './play.js';
 
 describe('a fault', () => {
@@ -33,6 +33,13 @@ describe('a fault', () => {
     expect(meaningOf(failed(code, { retryable }))).toEqual(means);
   });
 });
+
+test.each(['INVALID_PAYLOAD', 'MESSAGE_TOO_LARGE'])(
+  '%s with an HTTP status accuses no frame: none was ever sent',
+  (code) => {
+    expect(isAccusation(new HoldfastError(code, 'no', { details: { status: 413 } }))).toBe(false);
+  },
+);
 
 function meaningOf(fault: HoldfastError): string[] {
   const words = [];

@@ -211,6 +211,20 @@ describe('an onGap', () => {
     expect(session.all('report')).toHaveLength(2);
   });
 
+  test('I01 that was stopped, or has failed, has nothing more to say', () => {
+    for (const end of ['stop', 'fail'] as const) {
+      const session = gapped();
+      const error = failed('CONNECTION_FAILED');
+      const fail = () => session.do({ fact: 'healFailed', room: 'a', run: 1, error });
+      if (end === 'stop') session.wait(30_000);
+      else fail();
+      expect(session.all('report')).toHaveLength(1);
+      expect([fail(), session.do({ fact: 'healed', room: 'a', run: 1 })]).toEqual([[], []]);
+      session.wait(725);
+      expect(session.all('heal').map(({ run }) => run)).toEqual([1, 2]);
+    }
+  });
+
   test('may be outrun by as many events as maxHeld', () => {
     const session = gapped({ inbox: { maxHeld: 2 } });
     for (const seq of [41, 42]) session.event('a', '1', seq);

@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { Ledger } from '../../src/machine/ledger.js';
 import type { Changes, Order } from '../../src/machine/order.js';
 import { NEVER } from '../../src/machine/step.js';
-import { request } from './play.js';
+import { failed, play, request } from './play.js';
 
 const nothing: Changes = { puts: [], stamps: [], drops: [], cursors: [] };
 
@@ -180,6 +180,18 @@ describe('a request', () => {
     expect([changes?.puts[0]?.session, changes?.stamps]).toEqual(['s1', []]);
   });
 
+  test('that ended, was dropped, and is asked again under its id waits to be stored again', () => {
+    const books = new Books().opened();
+    books.ask('q1');
+    books.save(0);
+    books.stored(0);
+    books.ledger.drop('q1');
+    books.save(0);
+    books.stored(0);
+    books.ask('q1');
+    expect(books.allows('q1')).toBe(false);
+  });
+
   test('that ended and is asked again under its id is stored again, not dropped', () => {
     const books = new Books().opened();
     books.ask('q1');
@@ -289,6 +301,100 @@ describe('a failure', () => {
     books.failed(5_000);
     expect(books.save(10_000)?.user).toBe('bob');
   });
+});
+
+test('a stamp that could not be written is written with the next try', () => {
+  const books = new Books().opened();
+  books.ask('q1');
+  books.save(0);
+  books.stored(0);
+  books.ledger.linked('s1', [books.entry('q1')]);
+  books.save(0);
+  books.failed(0);
+  expect(books.save(5_000)?.stamps).toEqual([['q1', 's1']]);
+});
+
+describe('in a session', () => {
+  const ledger = () => new Ledger();
+
+  test('a message waits for no storage', () => {
+    const session = play({ ledger }).open().slowStorage();
+    session.do({ fact: 'told', message: { wire: 't1', bytes: 10 } });
+    expect(session.tick()).toEqual(['t1']);
+  });
+
+  test('a request counts as pending once it is stored', () => {
+    const session = play({ ledger }).open().slowStorage();
+    session.ask('q1');
+    session.tick();
+    const { session: machine } = session.witness;
+    expect(machine.pending()).toEqual([]);
+    session.do({ fact: 'stored', write: session.witness.storage.write });
+    expect(machine.pending()).toMatchObject([{ requestId: 'q1', sent: false }]);
+  });
+
+  test('a join that does not name the storage does not open it', () => {
+    const session = play({ ledger }).slowStorage();
+    session.join('a', 'a|1|5');
+    session.do({ fact: 'leaveAsked', room: 'a' });
+    expect(session.all('restore')).toEqual([]);
+  });
+
+  test('a closed client opens none, and one that was refused gives it back with close()', () => {
+    const closed = play({ ledger });
+    closed.do({ fact: 'closeAsked' });
+    expect(closed.do({ fact: 'restoreAsked' })).toEqual([]);
+    const refused = play({ ledger }).open();
+    refused.lose(failed('UNAUTHORIZED'));
+    expect(refused.all('release')).toEqual([]);
+    for (let count = 0; count < 2; count++) refused.do({ fact: 'closeAsked' });
+    expect(refused.all('release')).toHaveLength(1);
+  });
+
+  test('a failure to open that comes late is no news', () => {
+    const session = play({ ledger }).open();
+    expect(session.do({ fact: 'restoreFailed', error: failed('STORAGE_FAILED') })).toEqual([]);
+  });
+
+  test('the same user is not written down twice, another one is', () => {
+    const session = play({ ledger }).open();
+    for (const user of ['ann', 'bob']) {
+      session.do({ fact: 'reconnectAsked' });
+      session.open({ user });
+      session.tick();
+    }
+    const users = session.all('store').flatMap(({ changes }) => changes.user ?? []);
+    expect(users).toEqual(['ann', 'bob']);
+  });
+
+  test('what onGap names is where the next owner goes on', () => {
+    const session = play({ ledger });
+    session.join('a', 'a|1|5');
+    session.open();
+    session.joined('a', '1', 40, 'expired');
+    session.do({ fact: 'healed', room: 'a', run: 1, eventId: 'a|1|38' });
+    session.wait(300);
+    expect(session.witness.storage.cursors.get('a')).toBe('a|1|38');
+  });
+
+  test.each([
+    ['s1', 'OUTCOME_UNKNOWN forgotten'],
+    [null, null],
+  ])(
+    'asked anew before the storage is open (its session: %s), a promise of no effect is about the new write alone',
+    (known, end) => {
+      const session = play({ ledger });
+      const one = { ...request('q1'), session: known };
+      session.saved = { clientId: 'saved', link: 0, user: undefined, requests: [one], cursors: [] };
+      session.ask('q1');
+      session.open({ session: 's1' });
+      session.tick();
+      session.respond('q1', 'RATE_LIMITED', { retryAfter: 3_600_000 });
+      session.do({ fact: 'reconnectAsked' });
+      session.open({ session: 's2' });
+      expect(session.outcome('q1')).toBe(end);
+    },
+  );
 });
 
 describe('the end', () => {

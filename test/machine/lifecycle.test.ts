@@ -1,7 +1,9 @@
 /** What a link presents, why it is hung up, on which terms it runs, and what is seen and counted of that. */
 import { describe, expect, test } from 'vitest';
+import { Session } from '../../src/machine/session.js';
 import type { ConnectionState } from '../../src/machine/status.js';
 import { PROTOCOL } from '../../src/protocol/frame.js';
+import { sessionOptions } from './options.js';
 import { failed, names, only, type Play, play } from './play.js';
 
 const auth = { timeout: 10_000 };
@@ -119,7 +121,52 @@ describe('the terms of a link', () => {
   });
 });
 
+describe('a link that is dialed', () => {
+  test('I01 is not opened by word of another one', () => {
+    const session = play().dial();
+    session.lose();
+    session.wait(session.due);
+    session.do({ fact: 'opened', link: 1 });
+    session.now += 500;
+    session.open();
+    expect(session.state.latency).toBe(0);
+  });
+});
+
+describe('a fault', () => {
+  test.each([
+    ['of the same code as the last error frame', 'RATE_LIMITED', 9_000],
+    ['of another code', 'SERVER_ERROR', 725],
+  ])('%s waits %s: %i ms', (_name, code, ms) => {
+    const session = play({ heartbeat: null }).open();
+    session.receive({
+      kind: 'error',
+      error: { code: 'RATE_LIMITED', message: 'no', retryAfter: 9_000 },
+    });
+    session.lose(failed(code));
+    expect([session.due, session.state.error?.code]).toEqual([ms, code]);
+    session.wait(ms);
+    session.open();
+    session.lose(failed('RATE_LIMITED'));
+    expect(session.due).toBeLessThan(9_000);
+  });
+});
+
 describe('a handover', () => {
+  test('a second goodbye leaves the dial under way as it is', () => {
+    const session = moving(play());
+    session.receive({ kind: 'goodbye', reason: 'again' }, 1);
+    session.greet().open();
+    expect([session.phase, session.witness.links.live]).toEqual(['open', 2]);
+  });
+
+  test('whose dial failed leaves no error behind for a page that is put aside', () => {
+    const session = moving(play());
+    session.lose(undefined, 2);
+    session.do({ fact: 'suspended' });
+    expect(session.state).toMatchObject({ status: 'reconnecting', error: null });
+  });
+
   test('I02 that is refused for good closes, once the old link is gone too', () => {
     const session = moving(play());
     session.lose(failed('UNAUTHORIZED'), 1);
@@ -250,6 +297,15 @@ describe('the state', () => {
       queued: 1,
       error: { code: 'RATE_LIMITED' },
     });
+  });
+
+  test('tells moments in Unix time', () => {
+    const session = new Session(sessionOptions());
+    const frame = { kind: 'welcome', connectionId: 'c' } as const;
+    session.step({ fact: 'connectAsked' }, 1_000, 0);
+    session.step({ fact: 'opened', link: 1 }, 1_000, 0);
+    session.step({ fact: 'received', link: 1, frame }, 1_000, 0);
+    expect(session.state(5_000_000).lastConnected).toEqual(new Date(5_001_000));
   });
 
   test('of a page that was put aside names no next attempt', () => {

@@ -76,6 +76,18 @@ describe('what fits into a frame', () => {
       expect(named).toEqual([128, 64, 32, 32]);
     },
   );
+
+  test('stays as it is where a dial fails for another reason', () => {
+    const session = play({ limits: { maxMessageSize: 8_192 } });
+    for (let count = 0; count < 100; count++) session.join(id(count));
+    session.dial();
+    for (let count = 0; count < 3; count++) {
+      session.greet();
+      expect(session.hello.rooms).toHaveLength(100);
+      session.lose();
+      session.wait(session.due);
+    }
+  });
 });
 
 describe('the state of a room', () => {
@@ -293,6 +305,15 @@ describe('a verdict out of its turn', () => {
     expect([session.delivered, session.witness.session.roomState('a')]).toEqual([[], 'joining']);
   });
 
+  test('that tells of missing history where nobody wants the room any more heals nothing', () => {
+    const session = play().open();
+    session.join('a', 'a|1|2');
+    session.tick();
+    session.do({ fact: 'leaveAsked', room: 'a' });
+    expect(session.joined('a', '1', 40, 'expired')).toEqual([]);
+    expect(session.tick()).toEqual([{ kind: 'leave', rooms: ['a'] }]);
+  });
+
   test('that refuses what was left meanwhile is nobody’s', () => {
     const session = play().open();
     session.join('a');
@@ -306,6 +327,16 @@ describe('a verdict out of its turn', () => {
 });
 
 describe('a call of a join', () => {
+  test('I20 from elsewhere in a room that is current is not answered before its verdict', () => {
+    const session = joined('a', 5);
+    session.do({ fact: 'leaveAsked', room: 'a' });
+    const call = session.join('a', 'a|1|2');
+    expect(session.all('answerJoins').at(-1)?.calls).not.toEqual([call]);
+    session.tick();
+    session.joined('a', '1', 2);
+    expect(session.caughtUp('a', '1', 5)).toMatchObject([{ calls: [call] }]);
+  });
+
   test('that is aborted leaves the other one its answer', () => {
     const session = play().open();
     const [aborted, other] = [session.join('a'), session.join('a')];

@@ -1,6 +1,8 @@
 /** When a request is written, how long it waits for what, and what is counted of it. */
 import { describe, expect, test } from 'vitest';
+import type { Ask } from '../../src/machine/fact.js';
 import { closeFault } from '../../src/protocol/errors.js';
+import type { Overrides } from './options.js';
 import { type Play, play } from './play.js';
 
 describe('the buffer of a link', () => {
@@ -62,6 +64,65 @@ describe('what goes first', () => {
     session.greet();
     session.receive({ kind: 'welcome', connectionId: 'c2', session: 's1', user: 'ann' });
     expect(session.tick()).toEqual([]);
+  });
+});
+
+describe('what was on another link before', () => {
+  /** Two requests that were written, and one of them again on the next link. */
+  function again(overrides: Overrides = {}, about: Partial<Ask> = {}): Play {
+    const session = play(overrides).open();
+    session.ask('q1');
+    session.ask('q2', about);
+    session.tick();
+    session.do({ fact: 'reconnectAsked' });
+    return session;
+  }
+
+  test('goes before a message that was told since', () => {
+    const session = again();
+    tell(session, 't1', 10);
+    session.ask('q3');
+    session.open();
+    expect(session.all('transmit').at(-1)?.frames).toEqual(['q1', 'q2', 't1', 'q3']);
+  });
+
+  test('gives way to nothing while it waits: it may have run', () => {
+    const session = again({
+      limits: { messagesPerSecond: 2 },
+      outbox: { maxMessages: 2, overflow: 'drop-oldest' },
+    });
+    session.open({ terms: { messagesPerSecond: 1 } });
+    expect(session.all('transmit').at(-1)?.frames).toEqual(['q1']);
+    session.ask('q3');
+    expect([session.outcome('q2'), session.outcome('q3')]).toEqual([null, 'NOT_SENT overflow']);
+  });
+
+  test('is superseded by nothing while it waits', () => {
+    const coalesceKey = 'key';
+    const session = again({ limits: { messagesPerSecond: 2 } }, { coalesceKey });
+    session.open({ terms: { messagesPerSecond: 1 } });
+    session.ask('q3', { coalesceKey });
+    expect(session.outcome('q2')).toBeNull();
+  });
+
+  test('is written once more after a limit, however often the server says so', () => {
+    const session = again();
+    session.open();
+    session.respond('q1', 'RATE_LIMITED', { retryAfter: 1_000 });
+    session.respond('q1', 'RATE_LIMITED', { retryAfter: 1_000 });
+    session.tick();
+    session.wait(1_000);
+    expect(sent(session).filter((wire) => wire === 'q1')).toHaveLength(3);
+  });
+
+  test('I08 at most once, is not written again by a handover either', () => {
+    const session = play().open();
+    session.ask('q1', { delivery: 'at-most-once' });
+    session.tick();
+    session.receive({ kind: 'goodbye', reason: 'deploy' });
+    session.wait(0);
+    session.greet().open();
+    expect([sent(session), session.outcome('q1')]).toEqual([['q1'], 'OUTCOME_UNKNOWN lost']);
   });
 });
 
@@ -235,6 +296,25 @@ describe('room in the outbox', () => {
   });
 });
 
+describe('a full outbox', () => {
+  test('drives out no more than has to go', () => {
+    const session = play({ outbox: { maxBytes: 100, overflow: 'drop-oldest' } });
+    for (const id of ['q1', 'q2', 'q3']) session.ask(id, { bytes: 50 });
+    expect(['q1', 'q2', 'q3'].map((id) => session.outcome(id))).toEqual([
+      'NOT_SENT overflow',
+      null,
+      null,
+    ]);
+  });
+
+  test('of requests in flight keeps no message back', () => {
+    const session = play({ outbox: { maxInFlight: 1 } }).open();
+    session.ask('q1');
+    tell(session, 't1', 10);
+    expect(session.tick()).toEqual(['q1', 't1']);
+  });
+});
+
 describe('a frame over the next server’s limit', () => {
   test('E34 is reported where it is a message, and the rest goes', () => {
     const session = play();
@@ -251,6 +331,25 @@ describe('a frame over the next server’s limit', () => {
 });
 
 describe('a culprit', () => {
+  test('E34 is looked for one at a time, however many were answered before', () => {
+    const session = play().open();
+    for (const id of ['q1', 'q2', 'q3']) {
+      session.ask(id);
+      session.tick();
+      session.respond(id);
+    }
+    for (const id of ['q4', 'q5']) session.ask(id);
+    session.tick();
+    back(session);
+    expect(session.all('transmit').at(-1)?.frames).toEqual(['q4']);
+  });
+
+  test('I00 E34 is nobody where nothing was on the link', () => {
+    const session = accused([]);
+    for (const id of ['q1', 'q2']) session.ask(id);
+    expect(session.tick()).toEqual(['q1', 'q2']);
+  });
+
   test('E34 is looked for without messages beside it', () => {
     const session = accused(['q1', 'q2']);
     tell(session, 't1', 10);
@@ -281,6 +380,14 @@ describe('a culprit', () => {
 });
 
 describe('the counts', () => {
+  test('of what synced waits for are not disturbed by later requests', () => {
+    const session = play().open();
+    session.ask('q1');
+    session.tick();
+    session.respond('q1');
+    expect(session.state.synced).toBe(true);
+  });
+
   test('of what was sent and how long it took', () => {
     const session = play({ heartbeat: null }).open();
     const { session: machine } = session.witness;

@@ -59,7 +59,7 @@ function story(options: HubHarnessOptions = {}): Story {
 describe('requests', () => {
   test('asked offline go on after a reload, once each, under the same ids', async () => {
     const { client, clock, kill, page, ran } = story();
-    for (const n of [1, 2, 3]) client.request('n:run', n, { requestId: `q${n}` });
+    for (const n of [1, 2, 3]) void client.request('n:run', n, { requestId: `q${n}` });
     await clock.settle();
     kill();
     const after = page('after');
@@ -80,7 +80,7 @@ describe('requests', () => {
     const { client, clock, connected, kill, network, page, ran, storage } = story();
     await connected();
     network.drop((frame) => frame.kind === 'response');
-    client.request('n:run', 1);
+    void client.request('n:run', 1);
     await clock.advance(200);
     expect(ran).toEqual([1]);
     kill();
@@ -96,7 +96,7 @@ describe('requests', () => {
 
   test('asked anew under their old ids are the same requests, and run once', async () => {
     const { client, clock, kill, page, ran } = story();
-    client.request('n:run', 1, { requestId: 'q1' });
+    void client.request('n:run', 1, { requestId: 'q1' });
     await clock.settle();
     kill();
     const after = page('after');
@@ -112,7 +112,7 @@ describe('requests', () => {
     const { clock, connected, client, frames, storage } = story();
     await connected();
     storage.set({ write: 'hangs' });
-    client.request('n:run', 1);
+    void client.request('n:run', 1);
     await clock.advance(1_000);
     expect(client.state.queued).toBe(0);
     expect(client.pending()).toEqual([]);
@@ -125,8 +125,8 @@ describe('requests', () => {
   test('of two pages at once stay with their pages', async () => {
     const { client, clock, connected, frames, page, ran, storage } = story();
     const other = page('other');
-    client.request('n:run', 'mine', { requestId: 'mine' });
-    other.request('n:run', 'other', { requestId: 'other' });
+    void client.request('n:run', 'mine', { requestId: 'mine' });
+    void other.request('n:run', 'other', { requestId: 'other' });
     await clock.settle();
     expect(storage.slots.map(({ requests }) => requests.map((one) => one.requestId))).toEqual([
       ['mine'],
@@ -153,7 +153,7 @@ describe('requests', () => {
 
   test('stay with a client that only disconnects', async () => {
     const { client, clock, connected, ran, storage } = story();
-    client.request('n:run', 1);
+    void client.request('n:run', 1);
     client.disconnect();
     await clock.settle();
     expect(storage.slots).toMatchObject([{ owned: true, requests: [{ type: 'n:run' }] }]);
