@@ -124,7 +124,6 @@ export class Delivery {
   /** It cannot be opened: everything stays in memory. */
   restoreFailed(error: HoldfastError, step: Step): void {
     if (this.#ledger?.lose() !== true) return;
-    this.#rooms.restore([]);
     step.out.push({ order: 'report', error });
   }
 
@@ -275,7 +274,6 @@ export class Delivery {
 
   unlinked(step: Step): void {
     this.#behind = null;
-    this.#control = [];
     this.#recheckAt = NEVER;
     this.#linkedFor += step.now - (this.#linkedAt ?? step.now);
     this.#linkedAt = null;
@@ -332,7 +330,6 @@ export class Delivery {
   }
 
   timeUp(step: Step): void {
-    if (step.now >= this.#recheckAt) this.#recheckAt = NEVER;
     this.#outbox.expire(step.now, step.out);
     this.#checkStorage(step);
     this.#rooms.timeUp(step.now);

@@ -136,7 +136,7 @@ export class Session {
         delivery.healFailed(fact.room, fact.run, fact.error, step);
         break;
       case 'restoreAsked':
-        if (lifecycle.phase.name !== 'closed') delivery.openStorage(step);
+        delivery.openStorage(step);
         break;
       case 'restored':
         this.#restored(fact.saved, fact.date, step);
