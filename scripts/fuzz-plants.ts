@@ -127,8 +127,8 @@ const plants: (Plant & { name: string })[] = [
   {
     name: 'what has ended stays stored',
     file: 'ledger.ts',
-    find: "if (!puts.delete(requestId) || this.#state === 'failing') drops.add(requestId);",
-    replace: "if (!puts.delete(requestId) && this.#state === 'failing') drops.add(requestId);",
+    find: 'if (wasStored || wasTried || !this.isReady) drops.add(requestId);',
+    replace: 'if (wasTried || !this.isReady) drops.add(requestId);',
   },
   {
     name: 'a write that failed is forgotten',
@@ -151,7 +151,7 @@ const plants: (Plant & { name: string })[] = [
   {
     name: 'what an earlier owner wrote counts as never written',
     file: 'outbox.ts',
-    find: '      entry.session = session;\n',
+    find: '    entry.session = session;\n',
     replace: '',
   },
   {

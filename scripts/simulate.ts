@@ -60,7 +60,9 @@ function report({ kinds: met, totals }: Outcome, started: number): void {
   const most = sorted[0]?.[1] ?? 1;
   console.log('\nfaults, and what came of them');
   for (const [kind, times] of sorted) {
-    const bar = '█'.repeat(Math.max(1, Math.round((30 * Math.log(times + 1)) / Math.log(most + 1))));
+    const bar = '█'.repeat(
+      Math.max(1, Math.round((30 * Math.log(times + 1)) / Math.log(most + 1))),
+    );
     console.log(`${kind.padEnd(30)} ${count(times).padStart(10)}  ${bar}`);
   }
   const { seeds, lasted, faults, dials, events, delivered, gaps, requests, answered } = totals;

@@ -30,6 +30,9 @@ export interface Simulation {
   close(): Promise<void>;
 }
 
+/** Milliseconds that one seed may take, and a failure to be made short: one that loops never ends. */
+const LONGEST_SEED = 300_000;
+
 const root = path.resolve(import.meta.dirname, '..');
 
 export async function openSimulation(plant?: Plant): Promise<Simulation> {
@@ -65,7 +68,7 @@ export async function openSimulation(plant?: Plant): Promise<Simulation> {
       return joined(outcomes);
     },
     async replay(seed) {
-      const module: typeof simulation = await import(url);
+      const module = (await import(url)) as typeof simulation;
       return module.replay(seed);
     },
     close: () => rm(folder, { recursive: true, force: true }),
@@ -106,9 +109,21 @@ function onThread(
 ): Promise<simulation.Outcome> {
   return new Promise((resolve, reject) => {
     const worker = new Worker(program, { eval: true, workerData: { url, plan } });
+    let played = 0;
+    const watchdog = setTimeout(() => {
+      const seed = plan.first + played * plan.stride;
+      reject(new Error(`Seed ${seed} does not end.`));
+      void worker.terminate();
+    }, LONGEST_SEED);
     worker.on('message', (message: Message) => {
-      if ('seeds' in message) progressed(message.seeds);
-      else resolve(message.outcome);
+      watchdog.refresh();
+      if ('seeds' in message) {
+        played = message.seeds;
+        progressed(played);
+        return;
+      }
+      clearTimeout(watchdog);
+      resolve(message.outcome);
     });
     worker.once('error', reject);
   });

@@ -141,6 +141,13 @@ describe('the tables of docs/api.md', () => {
   });
 });
 
+test('what the README shows of a first state is part of the example', () => {
+  const readme = readFileSync(`${root}/README.md`, 'utf8');
+  const snippets = [...readme.matchAll(/(?<!-->\n)```ts\n([\s\S]*?)```/g)];
+  expect(snippets).toHaveLength(1);
+  expect(examples.get('first-state.ts')).toContain(snippets[0]?.[1]);
+});
+
 test('the links of docs/api.md lead somewhere', () => {
   const headings = (markdown: string) =>
     [...markdown.matchAll(/^#+ (.*)$/gm)].map(([, title = '']) =>

@@ -1,8 +1,9 @@
-import { createClient } from 'holdfast';
+import { type Client, createClient } from 'holdfast';
 import { webSocket } from 'holdfast/websocket';
 import { chat } from './contract.ts';
 
-const client = createClient({
+// Typed by hand: as soon as onGap asks this very client, TypeScript cannot infer it (TS7022).
+const client: Client<typeof chat> = createClient({
   contract: chat,
   transport: webSocket(process.env.URL ?? 'ws://127.0.0.1:8080/realtime'),
   // Yours: a token of the same user, a fresh one when the last has expired.

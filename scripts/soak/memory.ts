@@ -55,11 +55,22 @@ export function growth(samples: readonly Sample[], seconds: number): Growth[] {
   });
 }
 
+/** Samples in one block of lines. */
+const COLUMNS = 15;
+
 export function series(samples: readonly Sample[]): string {
+  const blocks: string[] = [];
+  for (let from = 0; from < samples.length; from += COLUMNS) {
+    blocks.push(block(samples.slice(from, from + COLUMNS)));
+  }
+  return blocks.join('\n\n');
+}
+
+function block(samples: readonly Sample[]): string {
   const row = (name: string, of: (sample: Sample) => number | undefined) =>
     `${name.padEnd(14)}${samples.map((one) => (of(one)?.toFixed(1) ?? '–').padStart(7)).join('')}`;
   return [
-    row('seconds', ({ at }) => Math.round(at)),
+    `${'seconds'.padEnd(14)}${samples.map(({ at }) => String(Math.round(at)).padStart(7)).join('')}`,
     row('clients held', ({ clients }) => clients.held),
     row('clients RSS', ({ clients }) => clients.rss),
     row('hub held', ({ hub }) => hub?.held),

@@ -33,6 +33,7 @@ export interface Pending {
   readonly type: string;
   readonly payload: unknown;
   readonly room: string | undefined;
+  /** `sent`: it may have reached the server, also from an earlier page. `queued`: certainly not. */
   readonly state: 'queued' | 'sent';
   readonly result: Promise<unknown>;
 }
@@ -244,12 +245,12 @@ export class Client<C extends Contract = AnyContract> extends Listening<C> {
 
   /** Requests without a response, in order; where there is a storage, those that it has. */
   pending(): Pending[] {
-    return this.#session.pending().map(({ requestId, type, payload, room, sent }) => ({
+    return this.#session.pending().map(({ requestId, type, payload, room, session }) => ({
       requestId,
       type,
       payload,
       room,
-      state: sent ? 'sent' : 'queued',
+      state: session === null ? 'queued' : 'sent',
       result: this.#driver.response(requestId) ?? Promise.resolve(),
     }));
   }

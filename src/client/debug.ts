@@ -35,13 +35,20 @@ export function print(client: Watched, { debug, log }: Environment): true {
 
 /** What may be shown: payloads, credentials and encoded frames are none of it. */
 const shown =
-  /^(|fact|order|kind|link|ask|room|type|requestId|eventId|cursor|run|write|reason|code|status|synced|reconnectAttempts|queued|joined|caughtUp|left|frames?|error|fault|request)$/;
+  /^(|fact|order|kind|link|ask|room|type|requestId|eventId|cursor|run|write|reason|code|status|synced|reconnectAttempts|nextRetryAt|since|queued|joined|caughtUp|left|frames?|error|fault|request)$/;
 
 function line(thing: object): string {
   return JSON.stringify(thing, (key, value: unknown) => {
+    if (key === 'frames' && Array.isArray(value)) return value.map(head);
     // What our own errors say holds nothing of the application's.
     if (value instanceof HoldfastError && value.category !== 'application')
-      return `${value.code}: ${value.message}`;
+      return value.isRemote ? value.code : `${value.code}: ${value.message}`;
     return shown.test(key) || (value instanceof Object && /^\d/.test(key)) ? value : undefined;
   });
+}
+
+/** Of a frame that was encoded when it was asked for what stands before its payload. */
+function head(frame: unknown): unknown {
+  const end = typeof frame === 'string' ? frame.indexOf(',"timestamp"') : -1;
+  return end === -1 ? frame : JSON.parse(`${String(frame).slice(0, end)}}`);
 }

@@ -58,6 +58,8 @@ export class Driver {
   /** What `shouldReconnect` has answered in the step that runs. */
   #answers: Answer[] = [];
   readonly #errors: Partial<Record<ErrorCategory, number>> = {};
+  /** Steps that `trace` has not heard of yet. */
+  readonly #untold: TraceEntry[] = [];
   /** Hears every fact and every order; set while somebody listens. */
   trace: ((entry: TraceEntry) => void) | null = null;
 
@@ -182,22 +184,33 @@ export class Driver {
     this.#now ??= environment.clock.now();
     this.#isStepping = true;
     const roll = environment.random();
-    session.step(fact, this.#now, roll, this.#orders);
-    this.#isStepping = false;
+    try {
+      session.step(fact, this.#now, roll, this.#orders);
+    } finally {
+      this.#isStepping = false;
+    }
     const step = ++this.#steps;
     if (this.trace !== null) {
       const orders = this.#orders.slice(before);
       const answers = this.#answers.splice(0);
       const { deadline } = session;
-      this.trace({ step, at: this.#now, roll, fact, orders, deadline, answers });
+      this.#traced({ step, at: this.#now, roll, fact, orders, deadline, answers });
     }
     const next = this.#later.shift();
     if (next !== undefined) this.#step(next);
   }
 
+  /** In the order of the steps, also where who hears of one causes the next. */
+  #traced(entry: TraceEntry): void {
+    this.#untold.push(entry);
+    if (this.#untold.length > 1) return;
+    for (const one of this.#untold) this.trace?.(one);
+    this.#untold.length = 0;
+  }
+
   /** What a listener asks for meanwhile is appended, and carried out after what came before it. */
   #run(): void {
-    if (this.#running) return;
+    if (this.#running || this.#isStepping) return;
     const orders = this.#orders;
     const { session } = this.#parts;
     this.#running = true;
@@ -263,9 +276,7 @@ export class Driver {
         this.#store(order);
         break;
       case 'release':
-        // What it promises never to do, a stranger's may.
-        this.#slot?.close().catch(this.#parts.report);
-        this.#slot = null;
+        this.#release();
         break;
       case 'report':
         this.#parts.report(order.error);
@@ -340,7 +351,7 @@ export class Driver {
   }
 
   async #restore(): Promise<void> {
-    const { environment, report, storage, transport } = this.#parts;
+    const { environment, report, session, storage, transport } = this.#parts;
     const { clock } = environment;
     try {
       const host = { id: () => environment.id(), date: () => clock.date(), report };
@@ -348,14 +359,25 @@ export class Driver {
       if (slot === undefined) return;
       this.#slot = slot;
       const requests = slot.saved.requests.map((request) => {
-        // Asked anew under its old id, it has one.
-        void (this.#waiters.get(request.requestId) ?? this.#waiters.add(request.requestId));
         return { ...request, payload: transport.codec.payload(request.wire) };
       });
       this.dispatch({ fact: 'restored', saved: { ...slot.saved, requests }, date: clock.date() });
+      // Those that were asked anew under their old ids have one.
+      for (const { requestId } of session.pending()) {
+        void (this.#waiters.get(requestId) ?? this.#waiters.add(requestId));
+      }
     } catch (thrown) {
+      this.#release();
       this.dispatch({ fact: 'restoreFailed', error: storageError('opened', thrown) });
     }
+  }
+
+  /** What it promises never to do, a stranger's may. */
+  #release(): void {
+    run((slot: Slot | null) => slot?.close(), this.#slot).catch((thrown: unknown) =>
+      this.#parts.report(storageError('closed', thrown)),
+    );
+    this.#slot = null;
   }
 
   #store({ write, changes }: Order & { order: 'store' }): void {
@@ -435,7 +457,7 @@ async function run<A>(stranger: ((about: A) => unknown) | undefined, about: A): 
   return stranger?.(about);
 }
 
-function storageError(what: 'opened' | 'written', thrown: unknown): HoldfastError {
+function storageError(what: 'closed' | 'opened' | 'written', thrown: unknown): HoldfastError {
   if (thrown instanceof HoldfastError) return thrown;
   return new HoldfastError(
     'STORAGE_FAILED',

@@ -43,7 +43,8 @@ export const platformEnvironment: Environment = Object.freeze({
   lifecycle: listenToPage,
   report: (error: unknown) => console.error(error),
   debug: wishHere,
-  log: (line: string) => console.debug(line),
+  // In Node console.debug writes to stdout, where a program's own output goes.
+  log: (line: string) => ('document' in globalThis ? console.debug(line) : console.error(line)),
 });
 
 /**

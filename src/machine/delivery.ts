@@ -105,8 +105,13 @@ export class Delivery {
       this.#rooms.deadline,
       this.#inbox.deadline,
       this.#recheckAt,
-      this.#ledger?.deadline ?? NEVER,
+      this.storageDeadline,
     );
+  }
+
+  /** What a storage waits for, also when the client is closed but for good. */
+  get storageDeadline(): number {
+    return this.#ledger?.deadline ?? NEVER;
   }
 
   openStorage(step: Step): void {
@@ -117,7 +122,8 @@ export class Delivery {
   restored(saved: Restored, date: number, { now, out }: Step): boolean {
     if (this.#ledger?.opened(saved.requests, out) !== true) return false;
     this.#outbox.restore(saved, { now, date }, out);
-    this.#rooms.restore(saved.cursors);
+    const isKept = ([room]: readonly [string, string]) => this.#ledger?.hasForgotten(room) !== true;
+    this.#rooms.restore(saved.cursors.filter(isKept));
     return true;
   }
 
@@ -190,16 +196,11 @@ export class Delivery {
     const room = this.#rooms.get(name);
     if (!room?.calls.includes(call)) return;
     room.calls = room.calls.filter((other) => other !== call);
-    this.leave(name, step);
+    this.#leave(name, true, step);
   }
 
   leave(name: string, step: Step): void {
-    const room = this.#rooms.unwant(name);
-    if (room === null) return;
-    this.#behind = null;
-    this.#inbox.abandon(room, step);
-    this.#ledger?.moved(name, null);
-    answerJoins(room, notJoined(name, 'it was left before'), step);
+    this.#leave(name, false, step);
   }
 
   event(event: Event, step: Step): void {
@@ -304,6 +305,7 @@ export class Delivery {
     for (const room of this.#rooms) {
       this.#inbox.abandon(room, step);
       room.wanted = Math.max(0, room.wanted - room.calls.length);
+      if (room.wanted === 0) this.#rooms.putBack(room);
       answerJoins(room, notJoined(room.name, 'the client was closed'), step);
     }
   }
@@ -341,9 +343,19 @@ export class Delivery {
     this.#rooms.move(room);
   }
 
+  /** `keeps`: the join was taken back, and the storage's cursor is good for the next one. */
+  #leave(name: string, keeps: boolean, step: Step): void {
+    const room = this.#rooms.unwant(name, keeps);
+    if (room === null) return;
+    this.#behind = null;
+    this.#inbox.abandon(room, step);
+    if (!keeps) this.#ledger?.moved(name, null);
+    answerJoins(room, notJoined(name, 'it was left before'), step);
+  }
+
   /** Where a gap is open, what is stored stays before it: `onGap` has not done its work. */
-  #moved({ name, cursor, gap }: Room): void {
-    if (gap === null && cursor !== undefined) this.#ledger?.moved(name, cursor);
+  #moved({ name, cursor, gap, wanted }: Room): void {
+    if (gap === null && cursor !== undefined && wanted > 0) this.#ledger?.moved(name, cursor);
   }
 
   #checkStorage(step: Step): void {

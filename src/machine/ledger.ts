@@ -33,6 +33,8 @@ export class Ledger {
   /** Requests that the storage has, and the session it has them with. */
   readonly #durable = new Map<string, string | null>();
   readonly #saving = new Set<string>();
+  /** Requests that a write that failed, or is under way, was to store. */
+  readonly #tried = new Set<string>();
   #page = blank();
   #underWay: { readonly page: Page; readonly changes: Changes; readonly until: number } | null =
     null;
@@ -63,7 +65,7 @@ export class Ledger {
   /** False where nobody waits for it any more: the slot is given back. */
   opened(requests: readonly SavedRequest[], out: Order[]): boolean {
     if (this.#state !== 'opening') {
-      if (this.#state === 'lost') out.push({ order: 'release' });
+      if (this.#state === 'lost') this.#leave(out);
       return false;
     }
     this.#state = 'open';
@@ -82,6 +84,8 @@ export class Ledger {
   /** The last word: everything that is still to be told, and then the slot is given back. */
   close(out: Order[]): void {
     if (this.#isWriting) {
+      // What is under way may fail, and nobody would try again.
+      if (this.#underWay !== null) this.#page = merged(this.#underWay.page, this.#page);
       if (!isBlank(this.#page)) this.#write(NEVER, out);
       out.push({ order: 'release' });
     }
@@ -90,22 +94,37 @@ export class Ledger {
   }
 
   put(entry: Entry): void {
+    if (this.#state === 'lost') return;
     this.#saving.add(entry.requestId);
     this.#page.puts.set(entry.requestId, entry);
     this.#page.drops.delete(entry.requestId);
   }
 
+  /** It has ended: whatever the storage holds of it, or may hold, goes. */
   drop(requestId: string): void {
+    if (this.#state === 'lost') return;
     const { drops, puts, stamps } = this.#page;
     this.#saving.delete(requestId);
-    this.#durable.delete(requestId);
+    puts.delete(requestId);
     stamps.delete(requestId);
-    // A write that failed may have arrived all the same.
-    if (!puts.delete(requestId) || this.#state === 'failing') drops.add(requestId);
+    const wasStored = this.#durable.delete(requestId);
+    // A write that failed may have arrived; before it is open nobody knows what it holds.
+    const wasTried = this.#tried.delete(requestId);
+    if (wasStored || wasTried || !this.isReady) drops.add(requestId);
+  }
+
+  /** Ended before the storage was open: what it still holds of it is not to be gone on with. */
+  hasDropped(requestId: string): boolean {
+    return this.#page.drops.has(requestId);
+  }
+
+  /** Left before the storage was open. */
+  hasForgotten(room: string): boolean {
+    return this.#page.cursors.get(room) === null;
   }
 
   moved(room: string, cursor: string | null): void {
-    this.#page.cursors.set(room, cursor);
+    if (this.#state !== 'lost') this.#page.cursors.set(room, cursor);
   }
 
   identify(user: string | null): void {
@@ -147,6 +166,7 @@ export class Ledger {
     const { puts, stamps } = this.#underWay.changes;
     for (const { requestId, session } of puts) this.#confirm(requestId, session);
     for (const [requestId, session] of stamps) this.#confirm(requestId, session);
+    this.#tried.clear();
     this.#underWay = null;
     this.#state = 'open';
     this.#earliest = now + CURSOR_PAUSE;
@@ -176,9 +196,21 @@ export class Ledger {
   #write(until: number, out: Order[]): void {
     const page = this.#page;
     const changes = changesOf(page, this.#session);
+    for (const requestId of page.puts.keys()) this.#tried.add(requestId);
     this.#page = blank();
     this.#underWay = { page, changes, until };
     out.push({ order: 'store', write: ++this.#writes, changes });
+  }
+
+  /** It opened too late: what has ended meanwhile is told, the rest is left to the next owner. */
+  #leave(out: Order[]): void {
+    const { drops } = this.#page;
+    this.#page = blank();
+    if (drops.size > 0) {
+      const changes = changesOf({ ...blank(), drops }, null);
+      out.push({ order: 'store', write: ++this.#writes, changes });
+    }
+    out.push({ order: 'release' });
   }
 
   #stamp(entries: readonly Entry[]): void {
@@ -254,7 +286,11 @@ function merged(old: Page, next: Page): Page {
     cursors: new Map([...old.cursors, ...next.cursors]),
     user: next.user === undefined ? old.user : next.user,
   };
-  for (const requestId of next.puts.keys()) page.drops.delete(requestId);
+  for (const requestId of next.puts.keys()) {
+    page.drops.delete(requestId);
+    // The stamp was the old one's.
+    if (!next.stamps.has(requestId)) page.stamps.delete(requestId);
+  }
   for (const requestId of next.drops) {
     page.puts.delete(requestId);
     page.stamps.delete(requestId);

@@ -133,7 +133,7 @@ export class Outbox {
     return this.#line.length === 0 ? this.#due : Math.min(this.#due, this.#pace.deadline);
   }
 
-  pending(): readonly (Ask & { readonly sent: boolean })[] {
+  pending(): readonly (Ask & { readonly session: string | null })[] {
     const entries = [...this.#entries.values()];
     return entries.filter(({ requestId }) => this.#ledger?.saving.has(requestId) !== true);
   }
@@ -142,6 +142,8 @@ export class Outbox {
     if (request.coalesceKey !== undefined) this.#supersede(request.coalesceKey, out);
     const refused = this.#admit(request.bytes, out);
     if (refused !== null) {
+      // Under this id an earlier owner may have left one; what is reported as not sent is not sent.
+      if (this.#ledger?.isReady === false) this.#ledger.drop(request.requestId);
       out.push({ order: 'reject', requestId: request.requestId, error: refused });
       return;
     }
@@ -157,28 +159,58 @@ export class Outbox {
     { now, date }: { now: number; date: number },
     out: Order[],
   ): void {
+    const asked = this.#line.toArray();
+    this.#line.clear();
     let place = -requests.length;
-    for (const { session, ...saved } of requests) {
-      const asked = this.#entries.get(saved.requestId);
-      if (asked !== undefined) {
-        // Asked anew under its old id: it is the same request, and may have run.
-        asked.session = session;
-        asked.writes = session === null ? 0 : 1;
-        continue;
-      }
-      // No longer than it was, whatever the device's date did meanwhile.
-      const ttl = Math.max(0, saved.expiresAt - date);
-      const bytes = byteLength(saved.wire);
-      const entry = entryOf(
-        { ...saved, bytes, ttl },
-        place++,
-        session === null ? now + ttl : NEVER,
-      );
-      entry.session = session;
-      entry.writes = session === null ? 0 : 1;
+    for (const saved of requests) {
+      const entry = this.#restored(saved, place++, { now, date });
+      if (entry === null) continue;
       this.#add(entry);
-      this.#lineUp(entry);
-      if (session !== null && entry.delivery === 'at-most-once') this.#fail(entry, 'lost', out);
+      this.#line.push(entry);
+    }
+    for (const one of asked) this.#line.push(one);
+    this.#bound(out);
+  }
+
+  /** Null where it is not to be gone on with, or is there already. */
+  #restored(
+    { session, ...saved }: Restored['requests'][number],
+    place: number,
+    { now, date }: { now: number; date: number },
+  ): Entry | null {
+    const asked = this.#entries.get(saved.requestId);
+    if (asked !== undefined) {
+      // Asked anew under its old id: it is the same request, and may have run.
+      asked.session = session;
+      asked.writes = session === null ? 0 : 1;
+      return null;
+    }
+    if (this.#ledger?.hasDropped(saved.requestId)) return null;
+    if (session === null && this.#isReplaced(saved.coalesceKey)) {
+      this.#ledger?.drop(saved.requestId);
+      return null;
+    }
+    // No longer than it was, whatever the device's date did meanwhile.
+    const ttl = Math.max(0, saved.expiresAt - date);
+    const bytes = byteLength(saved.wire);
+    const entry = entryOf({ ...saved, bytes, ttl }, place, session === null ? now + ttl : NEVER);
+    entry.session = session;
+    entry.writes = session === null ? 0 : 1;
+    return entry;
+  }
+
+  /** A newer request with its key was asked before the storage was open. */
+  #isReplaced(coalesceKey: string | undefined): boolean {
+    if (coalesceKey === undefined) return false;
+    return [...this.#entries.values()].some((entry) => entry.coalesceKey === coalesceKey);
+  }
+
+  /** What was asked before the storage was open gives way to what was there. */
+  #bound(out: Order[]): void {
+    const { maxMessages, maxBytes } = this.#limits;
+    for (const entry of [...this.#entries.values()].reverse()) {
+      if (this.#entries.size + this.#letters <= maxMessages && this.#bytes <= maxBytes) return;
+      if (entry.place > 0 && entry.session === null) this.#reject(entry, this.#full(), out);
     }
   }
 
@@ -257,7 +289,10 @@ export class Outbox {
     for (const entry of [...this.#entries.values()]) {
       entry.backlog = true;
       const forgotten = entry.session !== null && entry.session !== session;
-      if (forgotten && entry.delivery !== 'at-least-once') this.#fail(entry, 'forgotten', out);
+      // Of an earlier owner's: on a link that is lost ours have failed already.
+      const spent = entry.delivery === 'at-most-once' && entry.session !== null;
+      if (spent) this.#fail(entry, 'lost', out);
+      else if (forgotten && entry.delivery !== 'at-least-once') this.#fail(entry, 'forgotten', out);
       else if (entry.sent) this.#requeue(entry);
     }
     this.#refuseOversized(out);

@@ -119,7 +119,7 @@ export class Rooms {
     this.#refused.delete(name);
     if (room.wanted === 0 && since !== undefined) {
       if (since === STORED) this.#fromStored.add(name);
-      const from = since === STORED ? this.#stored.get(name) : since;
+      const from = since === STORED ? this.#taken(name) : since;
       if (from !== undefined) reposition(room, from);
     }
     room.wanted++;
@@ -133,23 +133,38 @@ export class Rooms {
     for (const [name, cursor] of cursors) {
       this.#stored.set(name, cursor);
       const room = this.#rooms.get(name);
-      if (room !== undefined && this.#fromStored.has(name)) reposition(room, cursor);
+      if (room === undefined || !this.#fromStored.has(name)) continue;
+      reposition(room, cursor);
+      this.#stored.delete(name);
     }
     this.#fromStored.clear();
   }
 
   /** One `join()` less. Returns the room where nobody wants it any more. */
-  unwant(name: string): Room | null {
+  unwant(name: string, keeps = false): Room | null {
     const room = this.#rooms.get(name);
     if (room === undefined || name === ME || room.wanted === 0) return null;
     room.wanted--;
     if (room.wanted > 0) return null;
-    this.#stored.delete(name);
     this.#fromStored.delete(name);
+    if (keeps) this.putBack(room);
+    else this.#stored.delete(name);
     // What a `hello` on its way has asked for is left again after its welcome.
     if (room.onLink === 'absent') this.#delete(room);
     else this.#unsettled.add(room);
     return room;
+  }
+
+  /** Nobody wants it for now; joined from the storage again, it goes on from where it is. */
+  putBack({ name, cursor }: Room): void {
+    if (cursor !== undefined) this.#stored.set(name, cursor);
+  }
+
+  /** Where the storage left it: once, from then on the room knows better. */
+  #taken(name: string): string | undefined {
+    const cursor = this.#stored.get(name);
+    this.#stored.delete(name);
+    return cursor;
   }
 
   /** The wishes of a new link, each from where its listeners stand. */

@@ -159,7 +159,7 @@ export class Session {
 
   /** When `timeUp` is due, in ms of the monotonic clock; Infinity where nothing is pending. */
   get deadline(): number {
-    if (this.#lifecycle.phase.name === 'closed') return Number.POSITIVE_INFINITY;
+    if (this.#lifecycle.phase.name === 'closed') return this.#delivery.storageDeadline;
     return Math.min(this.#lifecycle.deadline, this.#delivery.deadline);
   }
 

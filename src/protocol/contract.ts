@@ -131,7 +131,6 @@ export function entryOf<T>(
  * them is kept; other validators quote the value in their messages, so theirs are not.
  */
 export function validate(schema: StandardSchema, value: unknown, what: string): unknown {
-  const { vendor } = schema['~standard'];
   const result = schema['~standard'].validate(value);
   if (result instanceof Promise) {
     result.catch(() => {});
@@ -143,7 +142,8 @@ export function validate(schema: StandardSchema, value: unknown, what: string): 
   if (result.issues === undefined) return result.value;
   const issues = result.issues.map((issue) => ({
     path: pathOf(issue),
-    message: vendor === 'zod' ? issue.message : 'invalid',
+    // Version 4 of zod, which names no value; version 3, of the same vendor, quotes it.
+    message: '_zod' in schema ? issue.message : 'invalid',
   }));
   const [first] = issues;
   throw new HoldfastError(

@@ -46,6 +46,8 @@ export interface ErrorFacts {
   retryAfter?: number | undefined;
   details?: Record<string, unknown> | undefined;
   cause?: unknown;
+  /** The peer said it, in words of its own. @default false */
+  isRemote?: boolean | undefined;
 }
 
 /**
@@ -63,6 +65,8 @@ export class HoldfastError extends Error {
   readonly retryable: boolean;
   readonly retryAfter: number | undefined;
   readonly details: Readonly<Record<string, unknown>>;
+  /** The message is the peer's: a handler may have put anything into it. */
+  readonly isRemote: boolean;
 
   constructor(code: ErrorCode | (string & {}), message: string, facts: ErrorFacts = {}) {
     super(message, facts.cause === undefined ? undefined : { cause: facts.cause });
@@ -74,12 +78,13 @@ export class HoldfastError extends Error {
     this.retryable = facts.retryable ?? retryable;
     this.retryAfter = facts.retryAfter;
     this.details = facts.details ?? {};
+    this.isRemote = facts.isRemote ?? false;
   }
 
   /** An error as it came over the wire. */
   static from(body: ErrorBody): HoldfastError {
     const { code, message, retryable, retryAfter, details } = body;
-    return new this(code, message, { retryable, retryAfter, details });
+    return new this(code, message, { retryable, retryAfter, details, isRemote: true });
   }
 }
 

@@ -1,6 +1,8 @@
 /** `holdfast/storage`: what it takes to bring a storage of your own. */
 import type { ClientStorage, StorageAdapter } from '../client/storage.js';
 import { Ledger } from '../machine/ledger.js';
+import { isSaved } from './shape.js';
+import { storageFailed } from './slots.js';
 
 export {
   type ClientStorage,
@@ -12,7 +14,19 @@ export {
 export type { Saved, SavedRequest } from '../machine/fact.js';
 export type { Changes } from '../machine/order.js';
 
-/** Makes an adapter what the option `outbox.storage` takes. */
+/** Makes an adapter what the option `outbox.storage` takes. What it says is saved is checked. */
 export function defineStorage(adapter: StorageAdapter): ClientStorage {
-  return { name: adapter.name, open: (host) => adapter.open(host), ledger: () => new Ledger() };
+  const { name } = adapter;
+  return {
+    name,
+    async open(host) {
+      const slot = await adapter.open(host);
+      if (isSaved(slot.saved)) return slot;
+      await slot.close();
+      throw storageFailed(
+        `The storage "${name}" gave a slot whose "saved" is not what it must be: clientId, link, user, requests and cursors, as they were written.`,
+      );
+    },
+    ledger: () => new Ledger(),
+  };
 }

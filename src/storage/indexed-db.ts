@@ -56,8 +56,11 @@ async function takeSlot(connected: Connection, lock: Locker, host: StorageHost):
     });
     if (slot === null) continue;
     const old = known.filter((one) => one.isOld && one.clientId !== clientId);
-    for (const one of old)
-      await underLock(lock, one.clientId, () => forget(database, one.clientId, host.date()));
+    for (const one of old) {
+      const forgetting = () => forget(database, one.clientId, host.date());
+      // An old slot that cannot be deleted is no reason to lose the one that was taken.
+      await underLock(lock, one.clientId, forgetting).catch(() => {});
+    }
     return slot;
   }
   throw storageFailed('No slot is free, not even a new one.');

@@ -1,5 +1,5 @@
 /** Whether what stands in a storage is what was written there: anybody may have been at it since. */
-import type { SavedRequest } from '../machine/fact.js';
+import type { Saved, SavedRequest } from '../machine/fact.js';
 
 /** What is kept of a slot beside its requests and cursors. */
 export interface SlotRecord {
@@ -42,6 +42,22 @@ export function isSavedRequest(value: unknown): value is SavedRequest {
     isNumber(rest.timeout) &&
     isNumber(rest.expiresAt) &&
     (session === null || isText(session))
+  );
+}
+
+/** What a slot says of its last owner. */
+export function isSaved(value: unknown): value is Saved {
+  if (!isObject(value)) return false;
+  const { clientId, link, user, requests, cursors }: Fields<Saved> = value;
+  return (
+    isText(clientId) &&
+    clientId !== '' &&
+    Number.isSafeInteger(link) &&
+    (user === null || isOptionalText(user)) &&
+    Array.isArray(requests) &&
+    requests.every(isSavedRequest) &&
+    Array.isArray(cursors) &&
+    cursors.every((pair) => Array.isArray(pair) && pair.length === 2 && pair.every(isText))
   );
 }
 

@@ -44,7 +44,9 @@ export function openFile(file: string, maxBytes: number, report: Report): Databa
 export function explained(file: string, thrown: unknown): HoldfastError {
   if (thrown instanceof HoldfastError) return thrown;
   const said = thrown instanceof Error ? thrown.message : String(thrown);
-  return storageFailed(`SQLite cannot use ${file}: ${said}. ${advice(thrown)}`, thrown);
+  // Some say themselves what to do.
+  const help = said.endsWith('.') ? said : `${said}. ${advice(thrown)}`;
+  return storageFailed(`SQLite cannot use ${file}: ${help}`, thrown);
 }
 
 function advice(thrown: unknown): string {

@@ -1,6 +1,6 @@
 /** Facts and orders as JSON: what JSON has no words for is told by `$`, and credentials are left out. */
 import { byteLength } from '../protocol/codec.js';
-import { HoldfastError, isErrorCode } from '../protocol/errors.js';
+import { type ErrorFacts, HoldfastError, isErrorCode } from '../protocol/errors.js';
 
 const REDACTED = '[redacted]';
 
@@ -75,7 +75,7 @@ export function unpacked(_key: string, value: unknown): unknown {
   if (kind === 'payload') return `[${of} bytes]`;
   if (kind === 'wire') return stub(`[frame ${of}]`, 'bytes' in value ? Number(value.bytes) : 0);
   if (kind === 'object' && Array.isArray(of)) return Object.fromEntries(of);
-  if (kind === 'error' && isBody(of)) return HoldfastError.from(of);
+  if (kind === 'error' && isBody(of)) return new HoldfastError(of.code, of.message, { ...of });
   return value;
 }
 
@@ -90,7 +90,7 @@ export function comparable(value: unknown): string {
   });
 }
 
-interface Body {
+interface Body extends ErrorFacts {
   readonly code: string;
   readonly message: string;
 }
@@ -101,13 +101,21 @@ function isBody(value: unknown): value is Body {
   return typeof value.code === 'string' && typeof value.message === 'string';
 }
 
-/** An error of the application's server: its words are as private as a payload. */
+/** The peer said it, or it has a code of the application's: its words are as private as a payload. */
 function isForeign(value: unknown): value is Body {
-  return isBody(value) && !isErrorCode(value.code);
+  if (!isBody(value)) return false;
+  return !isErrorCode(value.code) || ('isRemote' in value && value.isRemote === true);
 }
 
-function bodyOf({ code, message, retryable, retryAfter, details }: HoldfastError): object {
-  return { code, message, retryable, retryAfter, details };
+function bodyOf({
+  code,
+  message,
+  retryable,
+  retryAfter,
+  details,
+  isRemote,
+}: HoldfastError): object {
+  return { code, message, retryable, retryAfter, details, ...(isRemote && { isRemote }) };
 }
 
 function own(details: unknown): unknown {

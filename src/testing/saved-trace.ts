@@ -64,7 +64,12 @@ interface Header {
 }
 
 function read<T extends object>(line: string): T {
-  const value: unknown = JSON.parse(line, unpacked);
+  let value: unknown;
+  try {
+    value = JSON.parse(line, unpacked);
+  } catch (cause) {
+    throw new Error('A line of this trace is cut off, or damaged. Save it whole.', { cause });
+  }
   // eslint-disable-next-line @typescript-eslint/consistent-type-assertions -- the text is our own, and its version is known
   return value as T;
 }

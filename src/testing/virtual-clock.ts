@@ -123,6 +123,8 @@ function timeLine() {
 function virtualDevice(line: TimeLine, startDate: number): VirtualDevice {
   const timers = new Set<Timer>();
   let asleep = false;
+  /** Where its monotonic clock stands still, on the time line. */
+  let stoppedAt: number | null = null;
   let period = 0;
   let uncounted = 0;
   let dateOffset = startDate - line.now();
@@ -165,16 +167,18 @@ function virtualDevice(line: TimeLine, startDate: number): VirtualDevice {
     const since = line.now();
     let isOver = false;
     asleep = true;
+    if (options.monotonic === 'stops') stoppedAt = since;
     reschedule();
     return () => {
       if (isOver) return;
       isOver = true;
-      const slept = options.monotonic === 'stops' ? line.now() - since : 0;
-      uncounted += slept;
+      const woken = line.now();
       for (const timer of timers) {
-        if (timer.throttled) timer.due += slept;
-        else timer.due = Math.max(timer.due, line.now());
+        if (!timer.throttled) timer.due = Math.max(timer.due, woken);
+        else if (stoppedAt !== null) timer.due += woken - Math.max(since, timer.set);
       }
+      if (stoppedAt !== null) uncounted += woken - since;
+      stoppedAt = null;
       asleep = false;
       reschedule();
     };
@@ -190,7 +194,7 @@ function virtualDevice(line: TimeLine, startDate: number): VirtualDevice {
     await line.advance(0);
   }
 
-  const now = () => line.now() - uncounted;
+  const now = () => (stoppedAt ?? line.now()) - uncounted;
   const date = () => line.now() + dateOffset;
   return {
     now,

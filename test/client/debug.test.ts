@@ -45,9 +45,9 @@ describe('what is printed', () => {
   test('states, attempts, faults, frames and decisions, a line each', async () => {
     const lines = await printed('holdfast:*');
     for (const line of [
-      'holdfast:state {"status":"disconnected","synced":false,"reconnectAttempts":0,"queued":0,"error":null}',
-      'holdfast:state {"status":"connected","synced":true,"reconnectAttempts":0,"queued":1,"error":null}',
-      'holdfast:state {"status":"reconnecting","synced":false,"reconnectAttempts":1,"queued":0,"error":"CONNECTION_FAILED: The connection was closed with 1006."}',
+      'holdfast:state {"status":"disconnected","synced":false,"reconnectAttempts":0,"nextRetryAt":null,"queued":0,"error":null}',
+      'holdfast:state {"status":"connected","synced":true,"reconnectAttempts":0,"nextRetryAt":null,"queued":1,"error":null}',
+      'holdfast:state {"status":"reconnecting","synced":false,"reconnectAttempts":1,"nextRetryAt":"2026-01-01T00:00:01.542Z","queued":0,"error":"CONNECTION_FAILED: The connection was closed with 1006."}',
       'holdfast:decision {"fact":"connectAsked"}',
       'holdfast:decision {"order":"askCredentials","ask":2,"reason":"expired"}',
       'holdfast:decision {"order":"dial","link":1}',
@@ -61,7 +61,7 @@ describe('what is printed', () => {
       'holdfast:frame {"fact":"received","link":1,"frame":{"kind":"event","eventId":"r:1","type":"e:f","room":"r"}}',
       'holdfast:frame {"order":"transmit","link":1,"frames":[{"kind":"auth"}]}',
       // Two that were encoded when they were asked for.
-      'holdfast:frame {"order":"transmit","link":1,"frames":[null,null]}',
+      'holdfast:frame {"order":"transmit","link":1,"frames":[{"kind":"request","requestId":"id1-2","type":"a:b"},{"kind":"message","type":"c:d"}]}',
     ]) {
       expect(lines).toContain(line);
     }
@@ -177,7 +177,8 @@ describe('where the platform says it', () => {
   });
 
   test('and goes to the console', () => {
-    const said = vi.spyOn(console, 'debug').mockImplementation(() => {});
+    // Not to stdout, where a program's own output goes.
+    const said = vi.spyOn(console, 'error').mockImplementation(() => {});
     platformEnvironment.log('holdfast:state connected');
     expect(said.mock.calls).toEqual([['holdfast:state connected']]);
   });

@@ -91,7 +91,9 @@ describe('opening', () => {
     session.ask('q1');
     session.do({ fact: 'closeAsked' });
     expect(session.outcome('q1')).toBe('NOT_SENT closed');
-    expect(names(session.do({ fact: 'restored', saved: left({}), date: 0 }))).toEqual(['release']);
+    const orders = session.do({ fact: 'restored', saved: left({}), date: 0 });
+    expect(names(orders)).toEqual(['store', 'release']);
+    expect(written(session)).toMatchObject({ puts: [], drops: ['q1'] });
   });
 });
 
@@ -397,4 +399,32 @@ test('disconnect() keeps what is stored', () => {
   session.tick();
   expect([...session.witness.storage.requests.keys()]).toEqual(['q1']);
   expect(session.all('release')).toEqual([]);
+});
+
+test('close() says again what a write under way was to say: it may fail', () => {
+  const session = play({ ledger }).open();
+  session.ask('q1');
+  session.tick();
+  session.tick();
+  session.slowStorage();
+  session.do({ fact: 'aborted', requestId: 'q1' });
+  session.tick();
+  session.do({ fact: 'closeAsked' });
+  expect(written(session)?.drops).toEqual(['q1']);
+});
+
+test('the books of a storage that keeps failing do not grow with what has ended', () => {
+  const session = play({ ledger }).open().slowStorage();
+  for (let n = 0; n < 50; n++) {
+    session.ask(`q${n}`);
+    session.tick();
+    fail(session);
+    session.tick();
+    session.respond(`q${n}`);
+    session.tick();
+  }
+  session.wait(5_000);
+  // One was in the write that failed first; the others were never tried.
+  expect(written(session)?.drops.length).toBeLessThan(3);
+  expect(written(session)?.puts).toEqual([]);
 });

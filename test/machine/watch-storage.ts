@@ -72,17 +72,20 @@ export class StorageWatch {
         must(this.state === 'closed', 'I27', `opens a storage that is ${this.state}`);
         this.state = 'opening';
         break;
-      case 'store':
+      case 'store': {
+        // The last word, as it is closed or comes too late.
+        const last = this.state === 'lost' || fact.fact === 'closeAsked';
         must(order.write > this.#writes, 'I27', `write ${order.write} after ${this.#writes}`);
         must(
-          fact.fact === 'closeAsked' || (this.#underWay === null && fact.fact === 'tickEnded'),
+          last || (this.#underWay === null && fact.fact === 'tickEnded'),
           'I27',
           `writes ${order.write} at ${fact.fact}, ${this.write} is under way`,
         );
         this.#writes = order.write;
         this.#underWay = { ...order, until: now + STORAGE_TIMEOUT };
-        if (fact.fact === 'closeAsked') this.#apply(order.changes);
+        if (last) this.#apply(order.changes);
         break;
+      }
       case 'release':
         this.state = 'lost';
         this.#underWay = null;

@@ -462,6 +462,20 @@ describe('a join from where the storage left a room', () => {
   });
 });
 
+describe('synced, before any verdict', () => {
+  test.each([
+    ['waits for a room from nowhere', (session: Play) => session.join('a'), false],
+    ['waits for a room from a cursor', (session: Play) => session.join('a', 'a|1|5'), false],
+    ['waits for no @me that nobody has heard of', () => undefined, true],
+    ['waits for @me where the storage left it', stored, false],
+  ])('%s', (_name, want, synced) => {
+    const session = play({ ledger });
+    want(session);
+    session.open();
+    expect(session.state.synced).toBe(synced);
+  });
+});
+
 test('synced waits for a room that stands at 0, too', () => {
   const session = play().open();
   session.join('a');
@@ -471,6 +485,10 @@ test('synced waits for a room that stands at 0, too', () => {
   session.caughtUp('a', '1', 0);
   expect(session.state.synced).toBe(true);
 });
+
+function stored(session: Play): void {
+  session.saved = left([ME]);
+}
 
 /** What a storage holds whose owner stood at 5 in each of these rooms. */
 function left(rooms: readonly string[]): Restored {

@@ -1,5 +1,6 @@
 /** A reload as the application sees it: what the page before left goes on in the one after it. */
 import { type Client, type ClientOptions, type Contract, createClient } from 'holdfast';
+import { defineStorage, type Saved, type Slot } from 'holdfast/storage';
 import { ids, type MemoryStorage, memoryStorage, recorder } from 'holdfast/testing';
 import { describe, expect, test } from 'vitest';
 import { type HubHarness, type HubHarnessOptions, hubHarness } from './hub.js';
@@ -54,6 +55,19 @@ function story(options: HubHarnessOptions = {}): Story {
       storage.crash();
     },
   };
+}
+
+/** As that user. The handler notes whom it runs for. */
+function signedIn(as: string): Story & { readonly users: unknown[] } {
+  const users: unknown[] = [];
+  const all = story({
+    hub: {
+      authenticate: async ({ auth }) => ({ user: String(auth) }),
+      handlers: { 'n:run': (_payload, { user }) => void users.push(user) },
+    },
+    client: { auth: () => as },
+  });
+  return { ...all, users };
 }
 
 describe('requests', () => {
@@ -141,6 +155,34 @@ describe('requests', () => {
     expect(new Set(clientIds).size).toBe(2);
   });
 
+  test('asked before the first welcome are sent for whoever is welcomed first, also after a reload', async () => {
+    const { client, clock, kill, page, users } = signedIn('ann');
+    void client.request('n:run', 1);
+    await clock.settle();
+    kill();
+    void page('after', { auth: () => 'bob' }).connect();
+    await clock.advance(500);
+    expect(users).toEqual(['bob']);
+  });
+
+  test('of another user that was welcomed before are not sent', async () => {
+    const { client, clock, connected, kill, page, users } = signedIn('ann');
+    await connected();
+    client.disconnect();
+    void client.request('n:run', 1);
+    await clock.advance(100);
+    kill();
+    const after = page('after', { auth: () => 'bob' });
+    const [left] = await after.restore();
+    void after.connect();
+    await clock.advance(500);
+    await expect(left?.result).rejects.toMatchObject({
+      code: 'NOT_SENT',
+      details: { reason: 'identity' },
+    });
+    expect(users).toEqual([]);
+  });
+
   test('of a client that was closed are not left to anybody', async () => {
     const { client, clock, page } = story();
     const request = client.request('n:run', 1);
@@ -159,6 +201,78 @@ describe('requests', () => {
     expect(storage.slots).toMatchObject([{ owned: true, requests: [{ type: 'n:run' }] }]);
     await connected();
     expect(ran).toEqual([1]);
+  });
+});
+
+describe('requests that end before the storage is open', () => {
+  test.each(['aborted', 'expired', 'closed'])(
+    '%s: what an earlier page left of them is not sent',
+    async (how) => {
+      const { client, clock, kill, page, ran, storage } = story();
+      void client.request('n:run', 1, { requestId: 'q1' });
+      await clock.settle();
+      kill();
+      storage.set({ open: 'hangs' });
+      const after = page('after');
+      const abort = new AbortController();
+      const ttl = how === 'expired' ? 10 : 60_000;
+      const again = after.request('n:run', 1, { requestId: 'q1', ttl, signal: abort.signal });
+      const failure = again.catch((error: unknown) => error);
+      void after.connect();
+      if (how === 'aborted') abort.abort();
+      if (how === 'expired') await clock.advance(20);
+      if (how === 'closed') after.close();
+      await clock.settle();
+      storage.heal();
+      expect(await failure).toMatchObject({ code: 'NOT_SENT' });
+      await clock.advance(1_000);
+      void page('third').connect();
+      await clock.advance(1_000);
+      expect(ran).toEqual([]);
+      expect(storage.slots.flatMap(({ requests }) => requests)).toEqual([]);
+    },
+  );
+
+  test('at most once and perhaps sent is shown, and fails once it is known that nobody will say', async () => {
+    const { client, clock, connected, kill, network, page } = story();
+    await connected();
+    network.drop((frame) => frame.kind === 'response');
+    void client.request('n:run', 1, { delivery: 'at-most-once' });
+    await clock.advance(100);
+    kill();
+    network.heal();
+    const after = page('after');
+    const [left] = await after.restore();
+    expect(left).toMatchObject({ state: 'sent' });
+    void after.connect();
+    await clock.advance(500);
+    await expect(left?.result).rejects.toMatchObject({ code: 'OUTCOME_UNKNOWN' });
+  });
+
+  test('asked before it is open they give way to those that were there', async () => {
+    const { client, clock, kill, page, storage } = story({
+      client: { outbox: { storage: undefined } },
+    });
+    client.close();
+    for (const name of ['one', 'two', 'three']) {
+      const next = page(name, { outbox: { storage, maxMessages: 3 } });
+      for (let n = 0; n < 3; n++) next.request('n:run', n).catch(() => {});
+      await clock.settle();
+      expect(next.state.queued).toBe(3);
+      kill();
+    }
+  });
+
+  test('a newer one with its coalesceKey takes the place of what was left', async () => {
+    const { client, clock, kill, page, ran } = story();
+    void client.request('n:run', 'old', { coalesceKey: 'k' });
+    await clock.settle();
+    kill();
+    const after = page('after');
+    void after.request('n:run', 'new', { coalesceKey: 'k' });
+    void after.connect();
+    await clock.advance(500);
+    expect(ran).toEqual(['new']);
   });
 });
 
@@ -196,6 +310,37 @@ describe('cursors', () => {
     expect(seen.payloads).toEqual([1]);
   });
 
+  test('a room joined with the last eventId that the application kept gives nothing twice', async () => {
+    const { client, clock, connected, hub, kill, page, storage } = story();
+    const data: unknown[] = [];
+    let kept: string | undefined;
+    const keep = (one: Client) =>
+      one.on('n:told', (payload, { eventId }) => {
+        data.push(payload);
+        kept = eventId;
+      });
+    keep(client);
+    void client.room('a').join();
+    await connected();
+    await clock.advance(1_000);
+    for (const n of [1, 2, 3]) {
+      await hub.publish('a', 'n:told', n);
+      await clock.advance(30);
+    }
+    kill();
+    await clock.settle();
+    expect(data).toEqual([1, 2, 3]);
+    // The storage is behind: from "stored" the last ones would come again.
+    expect(new Map(storage.slots[0]?.cursors).get('a')).not.toBe(kept);
+    await hub.publish('a', 'n:told', 4);
+    const after = page('after');
+    keep(after);
+    void after.room('a').join({ since: kept });
+    void after.connect();
+    await clock.advance(500);
+    expect(data).toEqual([1, 2, 3, 4]);
+  });
+
   test('without "stored" a room starts from now', async () => {
     const { client, clock, connected, hub, kill, page } = story();
     void client.room('a').join();
@@ -210,6 +355,118 @@ describe('cursors', () => {
     await clock.advance(500);
     expect(seen.payloads).toEqual([]);
   });
+});
+
+describe('a join from the storage', () => {
+  test('that is taken back leaves the cursor for the next one', async () => {
+    const { client, clock, connected, hub, kill, page } = story();
+    void client.room('a').join();
+    await connected();
+    await clock.advance(1_000);
+    kill();
+    await hub.publish('a', 'n:told', 1);
+    const after = page('after');
+    const seen = recorder(after);
+    const abort = new AbortController();
+    after
+      .room('a')
+      .join({ since: 'stored', signal: abort.signal })
+      .catch(() => {});
+    await clock.advance(500);
+    abort.abort();
+    void after.connect();
+    void after.room('a').join({ since: 'stored' });
+    await clock.advance(500);
+    expect(seen.payloads).toEqual([1]);
+  });
+
+  test('after a refusal starts from now: nothing comes twice', async () => {
+    const { client, clock, connected, hub, kill, page } = story({
+      hub: { authenticate: async () => ({ user: 'ann' }) },
+    });
+    void client.room('a').join();
+    await connected();
+    await clock.advance(1_000);
+    kill();
+    await hub.publish('a', 'n:told', 1);
+    const after = page('after');
+    const seen = recorder(after);
+    void after.room('a').join({ since: 'stored' });
+    void after.connect();
+    await clock.advance(500);
+    await hub.kick({ user: 'ann', room: 'a' });
+    await clock.advance(500);
+    void after.room('a').join({ since: 'stored' });
+    await clock.advance(500);
+    expect(seen.payloads).toEqual([1]);
+  });
+});
+
+describe('a storage of a stranger', () => {
+  const good: Saved = { clientId: 'c', link: 0, user: undefined, requests: [], cursors: [] };
+  const bad: [string, unknown][] = [
+    ['no cursors', { ...good, cursors: undefined }],
+    ['a cursor that is none', { ...good, cursors: [null] }],
+    ['a request without a wire', { ...good, requests: [{ requestId: 'q1' }] }],
+    ['no link', { ...good, link: undefined }],
+    ['no name', { ...good, clientId: '' }],
+  ];
+  test.each(bad)('that gives %s is not used, and stops nobody', async (_what, saved) => {
+    let closed = 0;
+    const slot: Slot = {
+      saved: saved as Saved,
+      write: async () => {},
+      close: async () => void closed++,
+    };
+    const storage = defineStorage({ name: 'odd', open: async () => slot });
+    const { client, clock, ran, seen } = story({ client: { outbox: { storage } } });
+    void client.connect();
+    const request = client.request('n:run', 1);
+    await clock.advance(500);
+    expect(await request).toBe(1);
+    expect(ran).toEqual([1]);
+    expect(closed).toBe(1);
+    expect(seen.errors).toMatchObject([{ code: 'STORAGE_FAILED' }]);
+  });
+
+  test.each([
+    [
+      'throws',
+      () => {
+        throw new Error('odd');
+      },
+    ],
+    ['gives no promise', () => undefined],
+  ])('whose close() %s holds nothing up', async (_what, close) => {
+    const slot = { saved: good, write: async () => {}, close: close as unknown as Slot['close'] };
+    const storage = defineStorage({ name: 'odd', open: async () => slot });
+    const { client, clock, connected } = story({ client: { outbox: { storage } } });
+    await connected();
+    client.close();
+    await clock.settle();
+    expect(client.state.status).toBe('closed');
+    await expect(client.request('n:run', 1)).rejects.toMatchObject({ code: 'NOT_SENT' });
+  });
+});
+
+test('a client that a refusal has closed still tells its storage what has failed', async () => {
+  const { client, clock, connected, network, page, ran, storage } = story();
+  await connected();
+  network.set({ blackHole: 'both' });
+  void client.request('n:run', 1).catch(() => {});
+  await clock.advance(100);
+  storage.set({ write: 'fails' });
+  network.close(4403, 'no');
+  network.heal();
+  network.close(4403, 'no');
+  await clock.advance(100);
+  expect(client.state.status).toBe('closed');
+  storage.heal();
+  await clock.advance(6_000);
+  expect(storage.slots.flatMap(({ requests }) => requests)).toEqual([]);
+  storage.crash();
+  expect(await page('after').restore()).toEqual([]);
+  expect(ran.length).toBeLessThan(2);
 });
 
 describe('a storage that does not work', () => {

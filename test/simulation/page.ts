@@ -7,6 +7,7 @@ import {
   seededDice,
   type VirtualDevice,
 } from 'holdfast/testing';
+import { Application } from './application.js';
 import { ConnectionWatch } from './connection-watch.js';
 import { type MortalClock, mortalClock } from './mortal-clock.js';
 import { type Breach, ReaderModel } from './reader-model.js';
@@ -71,26 +72,27 @@ export class Page {
       world.now,
       { ...limits, longestStep: LONGEST_STEP, maxMessages },
       {
-        breach: (breach) => this.#judge(breach),
+        breach: (breach) => this.judge(breach),
         asked: (requestId) => this.#wrote(numberOf(requestId)),
         heard: (frame) => {
           if (frame.kind === 'welcome') this.knownLosses = world.losses;
           if (frame.kind !== 'room' || !('joined' in frame) || frame.recovered) return;
-          this.#reader(frame.room).unrecovered(frame.cursor);
+          this.reader(frame.room).unrecovered(frame.cursor);
         },
       },
     );
-    if (storage === null) this.#reader(ME).joined(null);
-    else this.#reader(ME).restored();
+    if (storage === null) this.reader(ME).joined(null);
+    else this.reader(ME).restored();
+    const application = new Application(this, world);
     this.client = createClient({
       transport: this.watch.transport(network.transport({ clock: this.#clock })),
-      auth: (about) => this.#credentials(about.signal),
+      auth: ({ signal }) => application.credentials(signal),
       authTimeout: 4_000,
       reconnect: { ...reconnect, jitter: setup.jitter },
       outbox: { ...setup.outbox, ...(storage === null ? {} : { storage }) },
       inbox: { maxHeld: setup.maxHeld },
       pauseWhenHidden: { afterMs: 1_500 },
-      onGap: (gap) => this.#heal(gap),
+      onGap: (gap) => application.heal(gap),
       environment: {
         clock: this.#clock,
         random: seededDice(world.seed * 31 + index * 7 + generation),
@@ -136,7 +138,7 @@ export class Page {
     this.watch.isRestoring = true;
     const pending = await this.client.restore();
     this.watch.isRestoring = false;
-    if (!this.#isAlive) return;
+    if (!this.isAlive) return;
     for (const { requestId, result } of pending) {
       const n = numberOf(requestId);
       // What this page has asked itself meanwhile is watched already.
@@ -189,7 +191,7 @@ export class Page {
     { signal, isStored = false }: { signal?: AbortSignal; isStored?: boolean } = {},
   ): void {
     const token = {};
-    if (!this.#joins.has(room)) this.#reader(room).joined(since);
+    if (!this.#joins.has(room)) this.reader(room).joined(since);
     this.#joins.set(room, token);
     const from = isStored ? 'stored' : since;
     const options = signal === undefined ? { since: from } : { since: from, signal };
@@ -198,7 +200,7 @@ export class Page {
       .join(options)
       .then(
         () => {
-          if (this.#joins.get(room) === token) this.#reader(room).caughtUp();
+          if (this.#joins.get(room) === token) this.reader(room).caughtUp();
         },
         (error: unknown) => {
           this.#parts.world.story.tell(this.who, `join of ${room} fails: ${codeOf(error)}`);
@@ -229,7 +231,7 @@ export class Page {
     const abort = new AbortController();
     if (abortAfter !== null) {
       world.clock.after(abortAfter, () => {
-        if (this.#isAlive) abort.abort();
+        if (this.isAlive) abort.abort();
       });
     }
     world.asked(this, plan);
@@ -299,7 +301,7 @@ export class Page {
   atRest(): void {
     for (const reader of this.#readers.values()) {
       const breach = reader.atRest();
-      if (breach !== null) this.#judge(breach);
+      if (breach !== null) this.judge(breach);
     }
   }
 
@@ -316,14 +318,15 @@ export class Page {
     this.watch.die();
   }
 
-  get #isAlive(): boolean {
+  /** It was not killed. */
+  get isAlive(): boolean {
     return !this.#clock.isDead;
   }
 
   #listen(): void {
     const { client } = this;
     client.onState((state) => {
-      if (!this.#isAlive) return;
+      if (!this.isAlive) return;
       this.#parts.world.story.tell(this.who, stateLine(state));
       this.watch.state(state);
       if (state.status === 'closed') {
@@ -340,89 +343,32 @@ export class Page {
 
   #heard(payload: unknown, { eventId, room = '' }: EventInfo): void {
     const { story } = this.#parts.world;
-    if (!this.#isAlive) {
+    if (!this.isAlive) {
       story.violate(this.who, 'a dead page hears', eventId);
       return;
     }
     const said = JSON.stringify(payload);
     story.counts.delivered++;
     story.tell(this.who, `${room} ${eventId} ${said.slice(0, 40)}`);
-    const breach = this.#reader(room).delivered({ ...placeOf(eventId), payload: said });
-    if (breach !== null) this.#judge(breach);
-  }
-
-  async #credentials(signal: AbortSignal): Promise<unknown> {
-    const { world } = this.#parts;
-    const end = this.watch.question();
-    signal.addEventListener('abort', end, { once: true });
-    try {
-      if (this.has('provider throws')) {
-        world.story.reach('provider throws');
-        throw new Error('The provider of credentials throws.');
-      }
-      if (this.has('provider hangs')) {
-        world.story.reach('provider hangs');
-        await new Promise<never>((_, reject) => {
-          signal.addEventListener('abort', () => reject(new Error('aborted')), { once: true });
-        });
-      }
-      await world.wait(world.dice.pick([0, 0, 10, 200]));
-      return { user: this.user, token: world.newToken() };
-    } catch (error) {
-      if (!signal.aborted) this.watch.unanswered();
-      throw error;
-    } finally {
-      end();
-    }
-  }
-
-  async #heal(gap: { room: string; cursor: string | null; reason: string; signal: AbortSignal }) {
-    const { world } = this.#parts;
-    const { story } = world;
-    const { room, cursor, reason, signal } = gap;
-    const reader = this.#reader(room);
-    story.counts.gaps++;
-    story.reach(`a gap: ${reason}`);
-    story.tell(this.who, `gap in ${room} after ${cursor}: ${reason}`);
-    const breach = reader.gap({ cursor, reason });
-    if (breach !== null) this.#judge(breach);
-    signal.addEventListener('abort', () => reader.healFailed(), { once: true });
-    try {
-      if (this.has('onGap throws')) {
-        story.reach('onGap throws');
-        throw new Error('onGap throws.');
-      }
-      if (this.has('onGap hangs')) {
-        story.reach('onGap hangs');
-        await new Promise((done) => signal.addEventListener('abort', done, { once: true }));
-      }
-      const current = await world.stateOf(this.#journalName(room));
-      if (signal.aborted) throw new Error('Nobody waits any more.');
-      const told = world.dice.chance(0.7) ? current : null;
-      story.tell(this.who, `state of ${room} as of ${told ?? 'some time'}`);
-      reader.healed(told);
-      return told ?? undefined;
-    } catch (error) {
-      if (!signal.aborted) reader.healFailed();
-      throw error;
-    }
+    const breach = this.reader(room).delivered({ ...placeOf(eventId), payload: said });
+    if (breach !== null) this.judge(breach);
   }
 
   #settled(
     n: number,
     outcome: { ok: true; data: unknown } | { ok: false; code: string; reason: string | null },
   ) {
-    if (this.#isAlive) this.#parts.world.settled(this, n, outcome);
+    if (this.isAlive) this.#parts.world.settled(this, n, outcome);
     else this.#parts.world.story.violate(this.who, 'a dead page hears', `request ${n}`);
   }
 
   #wrote(n: number): void {
     const breach = this.#parts.world.requests.wrote(n);
-    if (breach !== null) this.#judge(breach);
+    if (breach !== null) this.judge(breach);
   }
 
   #reported(error: unknown): void {
-    if (!this.#isAlive) return;
+    if (!this.isAlive) return;
     const code = codeOf(error);
     if (code === 'LISTENER_FAILED' && this.has('a listener throws')) {
       this.#parts.world.story.reach('a listener throws');
@@ -433,23 +379,24 @@ export class Page {
 
   #left(room: string): void {
     this.#joins.delete(room);
-    this.#reader(room).left();
+    this.reader(room).left();
   }
 
-  #reader(room: string): ReaderModel {
+  reader(room: string): ReaderModel {
     const known = this.#readers.get(room);
     if (known !== undefined) return known;
     const { world, setup } = this.#parts;
-    const reader = new ReaderModel(this.#journalName(room), world.truth, setup.maxHeld);
+    const reader = new ReaderModel(this.journalName(room), world.truth, setup.maxHeld);
     this.#readers.set(room, reader);
     return reader;
   }
 
-  #journalName(room: string): string {
+  /** What the journal calls a room. */
+  journalName(room: string): string {
     return room === ME ? `${ME}:${this.user}` : room;
   }
 
-  #judge({ rule, message }: Breach): void {
+  judge({ rule, message }: Breach): void {
     this.#parts.world.story.violate(this.who, rule, message);
   }
 }

@@ -167,6 +167,7 @@ export class Stage {
       usual: { latency: setup.latency },
       meddled: (how, frame) => {
         story.reach(`${how} frames`);
+        if (how === 'doubled') this.#world.doubledAt = this.#world.now();
         slot.page.meddled(how, frame);
       },
     });
@@ -232,7 +233,7 @@ function nameOf(fault: NetworkFault): string {
   return fault.kind;
 }
 
-export function shown(action: Action): string {
+function shown(action: Action): string {
   const { do: what, ...about } = action;
   const text = JSON.stringify(about, (key, value: unknown) => (key === 'at' ? undefined : value));
   return `${what} ${text.replaceAll('"', '')}`;

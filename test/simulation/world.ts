@@ -41,6 +41,8 @@ export class World {
   readonly slots: readonly Slot[];
   /** Tokens below this number are refused. */
   revoked = 0;
+  /** When the wire last carried a frame twice. */
+  doubledAt = Number.NEGATIVE_INFINITY;
   /** Journals that were lost. */
   losses = 0;
   readonly #told = new Map<string, number>();

@@ -223,6 +223,22 @@ describe('virtualClock', () => {
     expect(() => clock.after(-5, () => {})).not.toThrow();
   });
 
+  it('lets a device fall asleep while other things go on, until it is woken', async () => {
+    const clock = virtualClock();
+    const phone = clock.device();
+    const ran: string[] = [];
+    phone.after(10, () => ran.push(`phone at ${clock.now()}`));
+    clock.after(20, () => ran.push(`server at ${clock.now()}`));
+    const wake = phone.fallAsleep({ monotonic: 'stops' });
+    await clock.advance(50);
+    expect(ran).toEqual(['server at 20']);
+    wake();
+    wake();
+    expect(phone.now()).toBe(0);
+    await clock.advance(20);
+    expect(ran).toEqual(['server at 20', 'phone at 60']);
+  });
+
   it('works where there is no setImmediate', async () => {
     vi.stubGlobal('setImmediate', undefined);
     try {
