@@ -23,20 +23,20 @@ const bundles: {
   {
     name: 'core + websocket, all exports',
     code: `export * from 'holdfast'; export * from 'holdfast/websocket';`,
-    limit: 24_000,
+    limit: 24_600,
     target: 11_000,
   },
   {
     name: 'createClient + webSocket',
     code: `export { createClient } from 'holdfast'; export { webSocket } from 'holdfast/websocket';`,
-    limit: 23_900,
+    limit: 24_500,
     target: 11_000,
   },
   {
     name: 'what storage/indexed-db adds to it',
     code: `export { createClient } from 'holdfast'; export { webSocket } from 'holdfast/websocket'; export { indexedDbStorage } from 'holdfast/storage/indexed-db';`,
     beside: `export { createClient } from 'holdfast'; export { webSocket } from 'holdfast/websocket';`,
-    limit: 4_500,
+    limit: 5_000,
     target: 2_000,
   },
 ];
