@@ -69,6 +69,9 @@ export interface Gap {
 /** The place of a room in the storage, as a `join()` names it. */
 export const STORED = 'stored';
 
+/** Rooms in one frame: a server takes so many, whatever its limits, and refuses frames of far more. */
+const MOST = 1_000;
+
 /** Bytes of wishes that are tried, however little a server says it takes. */
 const LEAST = 1_024;
 
@@ -314,7 +317,7 @@ export class Rooms {
     for (const one of wishes) {
       const size = byteLength(JSON.stringify(one)) + 1;
       bytes += size;
-      if (bytes > this.#room) {
+      if (bytes > this.#room || portions.at(-1)?.length === MOST) {
         portions.push([]);
         bytes = size;
       }

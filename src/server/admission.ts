@@ -4,6 +4,7 @@ import { type Hello, ME, type Terms, type Welcome } from '../protocol/frame.js';
 import type { Core } from './core.js';
 import type { Abort } from './deadline.js';
 import { type Identity, identify } from './identity.js';
+import { checkRooms } from './memberships.js';
 import type { Seat } from './seat.js';
 import type { Seats } from './seats.js';
 import type { WireRequest } from './wire.js';
@@ -31,6 +32,7 @@ export interface Admitted {
 export async function admit(core: Core, seats: Seats, admission: Admission): Promise<void> {
   const { hello, request, abort, isOver } = admission;
   const { clientId, auth } = hello;
+  checkRooms(core.settings.limits, hello.rooms);
   const kicks = seats.watchKicks();
   try {
     const identity = await identify(core, { auth, clientId, request, abort });

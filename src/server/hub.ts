@@ -65,7 +65,9 @@ export interface Hub<C extends Contract = AnyContract, U = string> {
   cursor(room: string): Promise<string>;
   /**
    * Ends a user's connections for good, or takes the user out of a room, on every hub of the journal.
-   * Make `authenticate` or `authorizeRoom` refuse first, or they come back.
+   * Make `authenticate` or `authorizeRoom` refuse first, or they come back. Done at once on this hub;
+   * resolves once the journal has it for the others.
+   * @throws what the journal failed with: the others may not hear of it, so kick again.
    */
   kick(target: KickTarget<U>, why?: { readonly reason?: string | undefined }): Promise<void>;
   /**
@@ -170,7 +172,7 @@ class LocalHub implements Hub<AnyContract, unknown>, PeerHost {
       ...(target.room === undefined ? {} : { room: sharedRoom(target.room).wire }),
     };
     this.#kick(kick);
-    this.core.journal.tell(JSON.stringify({ kick }));
+    await this.core.journal.tell(JSON.stringify({ kick }));
   }
 
   async close(options: CloseOptions = {}): Promise<void> {

@@ -36,6 +36,8 @@ const defaults: Bounds = Object.freeze({
   maxResponseBytes: 1_048_576,
 });
 
+export const boundNames: readonly string[] = Object.keys(defaults);
+
 /**
  * @param journal the function that was called, for the error
  * @throws RangeError where one is no finite number above 0.

@@ -14,6 +14,8 @@
  * - J4 The session of a client changes whenever one of its settled requests may have been forgotten,
  *   `forget` aside.
  * - J5 After `follow` has answered, every later event of the room is told through `appended`.
+ * - J6 `tell` resolves once the text is on its way to every other node and no failure of this one can
+ *   stop it, and rejects where it may not reach them.
  */
 
 import type { Clock } from '../lib/clock.js';
@@ -39,6 +41,9 @@ export interface StoredEvent {
   readonly text: string;
   readonly bytes: number;
 }
+
+/** Bytes of events that one read brings, and at least one event: reads are thrown away where a link is slow. */
+export const SLICE_BYTES = 65_536;
 
 /** What a read finds: events right after the position, or why there is no going on from there. */
 export type Slice =
@@ -122,7 +127,10 @@ export interface JournalNode {
   unfollow(room: string): void;
   /** The tail of a room. */
   tail(room: string): Promise<Position>;
-  /** At most `limit` events after `since`, none where it is the tail. */
+  /**
+   * At most `limit` events after `since`, none where it is the tail. It may bring fewer, and should
+   * where they are large: about 64 KiB at once.
+   */
   read(room: string, since: Position, limit: number): Promise<Slice>;
   write(writes: readonly Write[]): Promise<readonly WriteResult[]>;
   /** The client is to be served on this link from now on. */
@@ -134,8 +142,8 @@ export interface JournalNode {
   recall(client: string, requestId: string): Promise<Recalled>;
   /** The client has the answers to these for certain: drop them. */
   forget(client: string, requestIds: readonly string[]): void;
-  /** Reaches every other node that has the journal open. */
-  tell(text: string): void;
+  /** Reaches every other node that has the journal open: see J6. */
+  tell(text: string): Promise<void>;
   /** The node is gone: its links end, its claims are those of a dead node. */
   close(): Promise<void>;
 }

@@ -3,6 +3,7 @@ import { HoldfastError } from '../protocol/errors.js';
 import { type ErrorBody, isReservedRoom, ME, type RoomWish } from '../protocol/frame.js';
 import { type Core, ownRoom, type RoomName } from './core.js';
 import type { Feed } from './feed.js';
+import type { Limits } from './options.js';
 import type { Outlet } from './outlet.js';
 import { Reader } from './reader.js';
 
@@ -11,6 +12,21 @@ const LONGEST_ROOM = 512;
 
 /** Joins and leaves of one room that may wait for the one under way: far more than anybody needs. */
 const MOST_STEPS = 32;
+
+/** Rooms of one frame that are answered each for itself, however few a connection may have. */
+const ALWAYS_ANSWERED = 1_000;
+
+/**
+ * Each room of a frame is answered for itself, all in one go: a client that is in all it may be in can
+ * leave them and join as many others, `@me` beside them, and no frame holds up the others for long.
+ * @throws HoldfastError `RATE_LIMITED`, which refuses the connection.
+ */
+export function checkRooms({ roomsPerConnection }: Limits, rooms: readonly unknown[]): void {
+  const most = Math.max(2 * roomsPerConnection + 1, ALWAYS_ANSWERED);
+  if (rooms.length <= most) return;
+  const why = `A frame names at most ${most} rooms here, not ${rooms.length}.`;
+  throw new HoldfastError('RATE_LIMITED', why);
+}
 
 export interface MembershipsSetup {
   readonly core: Core;
@@ -155,7 +171,6 @@ export class Memberships {
       room: wire,
       outlet,
       counters: core.counters,
-      breath: core.breath,
       failed,
     });
     await membership.reader.start(since);

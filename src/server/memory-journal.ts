@@ -1,7 +1,8 @@
 /** The journal in memory: outlives a hub, not its process. */
 import type { Clock } from '../lib/clock.js';
+import { checkKnown } from '../lib/known.js';
 import type { Journal } from './journal.js';
-import { boundsOf, type JournalBounds } from './journal-bounds.js';
+import { boundNames, boundsOf, type JournalBounds } from './journal-bounds.js';
 import { MemoryNode } from './memory-node.js';
 import { MemoryStore } from './memory-store.js';
 
@@ -21,6 +22,7 @@ export interface MemoryJournal extends Journal {
 
 /** Rooms, epochs, responses and sessions in memory. Hand the same one to the next hub to keep them. */
 export function memoryJournal(options: MemoryJournalOptions = {}): MemoryJournal {
+  checkKnown('memoryJournal', options, [...boundNames, 'clock']);
   const bounds = boundsOf('memoryJournal', options);
   const store = new MemoryStore(bounds, options.clock);
   return {

@@ -132,7 +132,8 @@ export class MemoryNode implements JournalNode, OpenNode {
     if (this.#open) this.#store.known(client)?.forget(requestIds);
   }
 
-  tell(text: string): void {
+  async tell(text: string): Promise<void> {
+    if (!this.#open) throw new Error('The hub has closed its journal, or was declared dead.');
     for (const other of this.#store.others(this)) other.user.told(text);
   }
 

@@ -1,4 +1,5 @@
 /** Every option of a hub, with its unit and default, and the checks that refuse a wrong one. */
+import { checkKnown } from '../lib/known.js';
 import type {
   AnyContract,
   Contract,
@@ -73,7 +74,10 @@ export interface Limits {
   readonly helloTimeout: number;
   /** Milliseconds for a handler; after it the outcome is unknown. @default 30_000 */
   readonly handlerTimeout: number;
-  /** Requests of one client that wait or run; above it RATE_LIMITED. @default 256 */
+  /**
+   * Requests of one client that wait or run; above it RATE_LIMITED, and so where they are larger together
+   * than eight times `maxMessageSize`. @default 256
+   */
   readonly pendingRequests: number;
   /**
    * Bytes in a connection's buffer above which its events wait in the journal. Answers do not wait: above
@@ -209,12 +213,30 @@ const defaultLimits: Limits = Object.freeze({
   origins: undefined,
 });
 
+const optionNames: readonly (keyof HubOptions)[] = [
+  'contract',
+  'credentials',
+  'authenticate',
+  'userKey',
+  'authorizeRoom',
+  'handlers',
+  'onMessage',
+  'journal',
+  'limits',
+  'heartbeat',
+  'retrySpread',
+  'onError',
+  'environment',
+];
+
 /** @throws TypeError, RangeError with the option's name, what it was, and what it may be. */
 export function settle<C extends Contract, U, A>(given: HubOptions<C, U, A>): Settings {
   // Here the contract's types end: behind this line every payload and user is `unknown`, and what
   // the handlers get is what the contract let through.
   // eslint-disable-next-line @typescript-eslint/consistent-type-assertions -- the types end here
   const options = given as unknown as ErasedOptions;
+  checkKnown('createHub', options, optionNames);
+  checkKnown('heartbeat', options.heartbeat ?? {}, ['interval', 'timeout']);
   const settings: Settings = {
     contract: options.contract,
     credentials: options.credentials,
@@ -273,6 +295,7 @@ function checkHandlers({ contract, handlers, onMessage }: Settings): void {
 }
 
 function checkedLimits(given: Partial<Limits>): Limits {
+  checkKnown('limits', given, Object.keys(defaultLimits));
   const limit = (name: Exclude<keyof Limits, 'origins'>) =>
     positive(`limits.${name}`, given[name] ?? defaultLimits[name]);
   return {

@@ -25,6 +25,13 @@ export interface Flow {
   readonly stalledFor: number;
 }
 
+export interface OutletSetup {
+  /** Bytes in the buffer above which events wait. */
+  readonly highWater: number;
+  /** The link is to be given up: whoever asks and asks without reading is cut at once. */
+  readonly overfull: () => void;
+}
+
 /** Where a link is given up: times the high-water mark, and at least so many bytes. */
 const OVERFULL = 8;
 const LEAST_OVERFULL = 8_388_608;
@@ -35,6 +42,7 @@ export class Outlet {
   readonly #wire: ServerWire;
   readonly #flusher: Flusher;
   readonly #highWater: number;
+  readonly #overfull: () => void;
   #texts: string[] = [];
   #gathered = 0;
   #closed = false;
@@ -44,11 +52,12 @@ export class Outlet {
   #hasDrained = false;
   #fullSince: number | undefined;
 
-  constructor(wire: ServerWire, hub: { flusher: Flusher; breath: Breath }, highWater: number) {
+  constructor(wire: ServerWire, hub: { flusher: Flusher; breath: Breath }, setup: OutletSetup) {
     this.#wire = wire;
     this.#flusher = hub.flusher;
-    this.#highWater = highWater;
-    this.turns = new Turns(hub.breath, () => this.hasRoom);
+    this.#highWater = setup.highWater;
+    this.#overfull = setup.overfull;
+    this.turns = new Turns(hub.breath, () => this.room);
   }
 
   get bufferedAmount(): number {
@@ -60,6 +69,11 @@ export class Outlet {
     return !this.#closed && this.bufferedAmount < this.#highWater;
   }
 
+  /** Bytes of events that still fit. */
+  get room(): number {
+    return this.#closed ? 0 : this.#highWater - this.bufferedAmount;
+  }
+
   /** Not even responses are read: whoever asks without reading is not served for ever. */
   get isOverfull(): boolean {
     return this.bufferedAmount > Math.max(this.#highWater * OVERFULL, LEAST_OVERFULL);
@@ -69,6 +83,8 @@ export class Outlet {
     if (this.#closed) return;
     this.#gathered += bytes;
     if (this.#texts.push(text) === 1) this.#flusher.add(this);
+    // Answers and verdicts go out whether there is room or not.
+    if (this.isOverfull) this.#overfull();
   }
 
   flush(): void {

@@ -66,7 +66,10 @@ export class Peer implements Served, ServerWireEvents {
     this.#host = host;
     this.#core = host.core;
     this.#wire = wire;
-    this.#outlet = new Outlet(wire, host.core, limits.bufferedBytes);
+    this.#outlet = new Outlet(wire, host.core, {
+      highWater: limits.bufferedBytes,
+      overfull: () => this.#cut('stalled'),
+    });
     this.#liveness = new Liveness(heartbeat, now);
     this.#rate = new RateMeter(limits.messagesPerSecond, now);
     this.#acceptedAt = now;
@@ -74,8 +77,6 @@ export class Peer implements Served, ServerWireEvents {
 
   write(text: string): void {
     this.#outlet.write(text);
-    // Answers go out whether there is room or not: whoever asks and never reads is cut at once.
-    if (!this.#isOver && this.#outlet.isOverfull) this.#cut('stalled');
   }
 
   answered(requestId: string): void {

@@ -9,14 +9,18 @@ import {
   cursorOf,
   type Position,
   parseCursor,
+  SLICE_BYTES,
   type StoredEvent,
 } from './journal.js';
 import type { Counters } from './metrics.js';
 import type { Outlet } from './outlet.js';
-import type { Breath, Taker } from './turns.js';
+import type { Taker } from './turns.js';
 
-/** Events taken from the journal in one read. */
-const READ_LIMIT = 256;
+/** Events taken from the journal in one read, where they are small. */
+const READ_LIMIT = 32;
+
+/** A cursor that is longer, in UTF-16 units, is none of ours, and is not repeated. */
+const LONGEST_CURSOR = 512;
 
 export interface ReaderSetup {
   readonly feed: Feed;
@@ -24,7 +28,6 @@ export interface ReaderSetup {
   readonly room: string;
   readonly outlet: Outlet;
   readonly counters: Counters;
-  readonly breath: Breath;
   /** The journal failed in the middle of a connection. */
   readonly failed: (error: unknown) => void;
 }
@@ -40,6 +43,8 @@ export class Reader implements FeedReader, Taker {
   /** Where the client wants to go on, and whom to tell that it was announced. */
   #since: string | undefined;
   #started: () => void = () => {};
+  /** The size of an event, as the last read had it. */
+  #eventBytes = 1;
 
   constructor(setup: ReaderSetup) {
     this.#setup = setup;
@@ -67,14 +72,15 @@ export class Reader implements FeedReader, Taker {
     this.#setup.feed.readers.delete(this);
   }
 
-  async turn(): Promise<void> {
+  async turn(): Promise<number> {
     try {
-      if (this.#state === 'starting') await this.#open();
-      else if (this.#state === 'behind') await this.#goOn();
+      if (this.#state === 'starting') return await this.#open();
+      if (this.#state === 'behind') return await this.#goOn();
     } catch (error) {
       this.#started();
       this.#setup.failed(error);
     }
+    return 0;
   }
 
   appended(news: Appended): void {
@@ -94,22 +100,37 @@ export class Reader implements FeedReader, Taker {
   }
 
   /** Says where it starts. Before a turn there was room for that; a read may have taken its time. */
-  async #open(): Promise<void> {
+  async #open(): Promise<number> {
     const { feed, outlet } = this.#setup;
     const run = this.#run;
     const { tail } = feed;
-    const since = this.#since === undefined ? undefined : parseCursor(this.#since);
+    const since = this.#since === undefined ? undefined : positionOf(this.#since);
     if (since === undefined) {
       this.#startAt(this.#since === undefined ? 'new' : 'epoch', tail);
     } else if (tail !== undefined && cursorOf(tail) === this.#since) {
       this.#startAt(undefined, since);
     } else {
-      const slice = await feed.journal.read(feed.room, since, READ_LIMIT);
-      if (run !== this.#run) return;
+      const { slice, bytes } = await this.#read(since);
+      if (run !== this.#run) return bytes;
       if (!outlet.hasRoom) outlet.turns.takeAgain(this);
       else if (slice.gap === undefined) this.#startAt(undefined, since, slice.events);
       else this.#startAt(slice.gap, slice.tail);
+      return bytes;
     }
+    return 0;
+  }
+
+  /** No more than is likely to fit: what does not is read again. */
+  async #read(since: Position) {
+    const { feed, outlet } = this.#setup;
+    const fitting = Math.ceil(Math.min(outlet.room, SLICE_BYTES) / this.#eventBytes);
+    const limit = Math.max(1, Math.min(fitting, READ_LIMIT));
+    const slice = await feed.journal.read(feed.room, since, limit);
+    const events = slice.gap === undefined ? slice.events : [];
+    let bytes = 0;
+    for (const event of events) bytes += event.bytes;
+    if (events.length > 0) this.#eventBytes = bytes / events.length;
+    return { slice, bytes };
   }
 
   #startAt(
@@ -141,21 +162,21 @@ export class Reader implements FeedReader, Taker {
     };
     if (reason !== undefined) {
       verdict.reason = reason;
-      if (this.#state === 'starting' && this.#since !== undefined) verdict.since = this.#since;
+      const echo = this.#state === 'starting' ? this.#since : undefined;
+      if (echo !== undefined && echo.length <= LONGEST_CURSOR) verdict.since = echo;
     }
     outlet.write(JSON.stringify(verdict));
   }
 
   /** Writes what follows the position, as far as the link has room. */
   #take(events: readonly StoredEvent[]): void {
-    const { outlet, counters, breath } = this.#setup;
+    const { outlet, counters } = this.#setup;
     let { seq } = this.#position;
     for (const event of events) {
       if (event.seq <= seq) continue;
       if (event.seq !== seq + 1 || !outlet.hasRoom) break;
       outlet.write(event.text, event.bytes);
       counters.eventsDelivered++;
-      if (this.#state !== 'live') breath.spend(event.bytes);
       seq = event.seq;
     }
     if (seq !== this.#position.seq) this.#position = { epoch: this.#position.epoch, seq };
@@ -180,22 +201,19 @@ export class Reader implements FeedReader, Taker {
     this.#setup.outlet.turns.take(this);
   }
 
-  async #goOn(): Promise<void> {
-    const { feed, outlet } = this.#setup;
+  async #goOn(): Promise<number> {
+    const { outlet } = this.#setup;
     const run = this.#run;
-    const slice = await feed.journal.read(feed.room, this.#position, READ_LIMIT);
-    if (run !== this.#run) return;
-    if (!outlet.hasRoom) {
-      outlet.turns.takeAgain(this);
-      return;
+    const { slice, bytes } = await this.#read(this.#position);
+    if (run !== this.#run) return bytes;
+    if (!outlet.hasRoom) outlet.turns.takeAgain(this);
+    else if (slice.gap !== undefined) this.#startAt(slice.gap, slice.tail);
+    else {
+      this.#take(slice.events);
+      if (slice.events.length > 0 || this.#isAtTail()) this.#settle();
+      else this.#outrun();
     }
-    if (slice.gap !== undefined) {
-      this.#startAt(slice.gap, slice.tail);
-      return;
-    }
-    this.#take(slice.events);
-    if (slice.events.length > 0 || this.#isAtTail()) this.#settle();
-    else this.#outrun();
+    return bytes;
   }
 
   /** The journal has nothing more, and yet the tail that was told is another. */
@@ -215,4 +233,8 @@ export class Reader implements FeedReader, Taker {
     if (tail === undefined) return false;
     return this.#position.epoch === tail.epoch && this.#position.seq >= tail.seq;
   }
+}
+
+function positionOf(cursor: string): Position | undefined {
+  return cursor.length > LONGEST_CURSOR ? undefined : parseCursor(cursor);
 }

@@ -1,4 +1,5 @@
 /** Runs requests once: claim, check, run, commit together with what was published, answer. */
+import { deferred } from '../lib/deferred.js';
 import { validate } from '../protocol/contract.js';
 import { HoldfastError } from '../protocol/errors.js';
 import { type ErrorBody, isReservedRoom, ME } from '../protocol/frame.js';
@@ -75,7 +76,14 @@ export class Requests {
     const handler = this.#core.settings.handlers.get(type);
     const rerunnable = handler?.rerunnable ?? false;
     const claim = { client: seat.key, requestId, link, rerunnable };
-    const claimed = await this.#core.journal.claim(claim);
+    // Before the claim: the other node may be done before this one hears that it runs there.
+    const ended = this.#ended(seat.key, requestId);
+    const claimed = await this.#core.journal.claim(claim).catch((error: unknown) => {
+      ended.forget();
+      throw error;
+    });
+    const isElsewhere = claimed.state === 'running' && !claimed.isHere;
+    if (!isElsewhere) ended.forget();
     switch (claimed.state) {
       case 'claimed':
         await this.#execute(seat, request, handler);
@@ -92,7 +100,7 @@ export class Requests {
           await this.#settle(seat, request, unknown('node-died'));
           return false;
         }
-        await this.#elsewhere(seat.key, requestId);
+        await ended.wait();
         return true;
       case 'fenced':
         return false;
@@ -102,21 +110,26 @@ export class Requests {
     }
   }
 
-  /** Waits until another node says it is done; a node that died may say nothing. */
-  #elsewhere(client: string, requestId: string): Promise<void> {
+  /** Listens from now on for another node that is done with it; one that died may say nothing. */
+  #ended(client: string, requestId: string): Ended {
     const key = waitKey(client, requestId);
-    return new Promise((resolve) => {
-      const waiting = this.#waiting.get(key) ?? new Set();
-      this.#waiting.set(key, waiting);
-      const wake = () => {
+    const { promise, resolve } = deferred<void>();
+    const waiting = this.#waiting.get(key) ?? new Set();
+    this.#waiting.set(key, waiting);
+    const wake = () => {
+      waiting.delete(wake);
+      if (waiting.size === 0 && this.#waiting.get(key) === waiting) this.#waiting.delete(key);
+      resolve();
+    };
+    waiting.add(wake);
+    return {
+      forget: wake,
+      wait: async () => {
+        const cancel = this.#core.clock.after(this.#core.settings.limits.handlerTimeout, wake);
+        await promise;
         cancel();
-        waiting.delete(wake);
-        if (waiting.size === 0) this.#waiting.delete(key);
-        resolve();
-      };
-      const cancel = this.#core.clock.after(this.#core.settings.limits.handlerTimeout, wake);
-      waiting.add(wake);
-    });
+      },
+    };
   }
 
   async #execute(
@@ -240,6 +253,13 @@ export class Requests {
   #refuse(seat: Seat, request: PendingRequest, error: ErrorBody): void {
     seat.tell(failed(request.requestId, error));
   }
+}
+
+interface Ended {
+  /** Nobody waits for it. */
+  readonly forget: () => void;
+  /** At once where it was told already; not for ever. */
+  readonly wait: () => Promise<void>;
 }
 
 interface Asked {

@@ -27,6 +27,8 @@ export interface PendingRequest {
   readonly room: string | undefined;
   readonly connection: { readonly id: string; readonly transport: string };
   readonly user: unknown;
+  /** Of its frame, in UTF-16 units. */
+  readonly size: number;
   /** The newest link it came on: a repeat raises it. */
   link: number;
 }
@@ -53,6 +55,7 @@ export class Seat {
   readonly #pending = new Map<string, PendingRequest>();
   #peer: Served | undefined;
   #link = -1;
+  #pendingSize = 0;
 
   constructor(who: { readonly userKey: string; readonly clientId: string }, host: SeatHost) {
     this.userKey = who.userKey;
@@ -71,6 +74,11 @@ export class Seat {
 
   get pending(): number {
     return this.#pending.size;
+  }
+
+  /** Of their frames, in UTF-16 units. */
+  get pendingSize(): number {
+    return this.#pendingSize;
   }
 
   get isIdle(): boolean {
@@ -119,6 +127,7 @@ export class Seat {
       return;
     }
     this.#pending.set(request.requestId, request);
+    this.#pendingSize += request.size;
     this.#host.asked();
     this.#line(request.room ?? '').add(request);
   }
@@ -129,6 +138,7 @@ export class Seat {
       const made = new Line<PendingRequest>(async (request) => {
         await this.#host.answer(this, request);
         this.#pending.delete(request.requestId);
+        this.#pendingSize -= request.size;
         if (made.length === 0) this.#lines.delete(room);
         this.#host.done();
         if (this.isIdle) this.#host.emptied(this);

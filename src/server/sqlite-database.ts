@@ -24,6 +24,11 @@ export class Database {
     return this.#statement(sql).all(...values);
   }
 
+  /** One row after the other: whoever has enough stops. */
+  rows(sql: string, ...values: SQLInputValue[]): Iterable<Row> {
+    return this.#statement(sql).iterate(...values);
+  }
+
   /** Answers with how many rows it changed. */
   run(sql: string, ...values: SQLInputValue[]): number {
     return Number(this.#statement(sql).run(...values).changes);

@@ -100,7 +100,10 @@ function adviceOn(error: Error): string | undefined {
 }
 
 function prepare(database: Database, path: string): void {
+  // In one transaction: another process may be making the tables just now.
+  database.exec('BEGIN');
   const isNew = !isOurs(database, path);
+  database.exec('COMMIT');
   const mode = database.get('PRAGMA journal_mode = WAL')?.journal_mode;
   if (mode !== 'wal') {
     throw new Error(

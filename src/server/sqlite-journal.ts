@@ -2,8 +2,9 @@
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Clock } from '../lib/clock.js';
+import { checkKnown } from '../lib/known.js';
 import type { Journal } from './journal.js';
-import { boundsOf, type JournalBounds } from './journal-bounds.js';
+import { boundNames, boundsOf, type JournalBounds } from './journal-bounds.js';
 import { openFile } from './sqlite-file.js';
 import { SqliteNode } from './sqlite-node.js';
 import { SqliteStore, type StoreSettings } from './sqlite-store.js';
@@ -68,7 +69,10 @@ export function sqliteJournal(options: SqliteJournalOptions): SqliteJournal {
   };
 }
 
+const ownNames = ['path', 'synchronous', 'batch', 'pollInterval', 'clock'];
+
 function settingsOf(options: SqliteJournalOptions): StoreSettings {
+  checkKnown('sqliteJournal', options, [...ownNames, ...boundNames]);
   const { synchronous = 'full', batch = 'turn', pollInterval = 20, clock } = options;
   oneOf('synchronous', synchronous, ['full', 'normal']);
   oneOf('batch', batch, ['turn', 'tick']);

@@ -115,8 +115,8 @@ export class SqliteNode implements JournalNode, StoreNode {
     this.#quietly(() => this.#store.requests.forget(client, requestIds));
   }
 
-  tell(text: string): void {
-    this.#quietly((after) => {
+  tell(text: string): Promise<void> {
+    return this.#do('light', (after) => {
       this.#store.tell({ kind: 'told', name: '', detail: text }, { except: this.id, after });
     });
   }

@@ -1,5 +1,12 @@
 /** The rooms and events of a journal's file: appended to, read, trimmed by count, bytes and age. */
-import { type Draft, type Position, type Slice, type StoredEvent, storedEvent } from './journal.js';
+import {
+  type Draft,
+  type Position,
+  SLICE_BYTES,
+  type Slice,
+  type StoredEvent,
+  storedEvent,
+} from './journal.js';
 import type { Bounds } from './journal-bounds.js';
 import { type Database, int, packed, type Row, text } from './sqlite-database.js';
 
@@ -84,14 +91,21 @@ export class Rooms {
     const isKept = next !== undefined && this.#setup.now() - int(next.at) <= maxAge;
     if (!isKept) return { gap: 'expired', tail };
     // No column but the text: each costs as much as the rest of a row, and the seqs have no holes.
-    const rows = this.#database.all(
+    const rows = this.#database.rows(
       'SELECT body FROM events WHERE room = ? AND seq > ? ORDER BY seq LIMIT ?',
       ...[room.id, since.seq, limit],
     );
     const { epoch } = room;
-    return {
-      events: rows.map((row, n) => storedEvent({ epoch, seq: since.seq + 1 + n }, text(row.body))),
-    };
+    const events: StoredEvent[] = [];
+    let bytes = 0;
+    for (const row of rows) {
+      const seq = since.seq + 1 + events.length;
+      const event = storedEvent({ epoch, seq }, text(row.body));
+      events.push(event);
+      bytes += event.bytes;
+      if (bytes >= SLICE_BYTES) break;
+    }
+    return { events };
   }
 
   /** Drops what has become too old meanwhile. False where there may be more. */

@@ -5,7 +5,7 @@ import { type Admitted, wishesOf } from './admission.js';
 import type { Core } from './core.js';
 import type { Abort } from './deadline.js';
 import { authorize } from './identity.js';
-import { Memberships } from './memberships.js';
+import { checkRooms, Memberships } from './memberships.js';
 import { Messages } from './messages.js';
 import type { Outlet } from './outlet.js';
 import type { RateMeter } from './rate.js';
@@ -37,6 +37,8 @@ export interface Arrival {
 }
 
 const PONG = '{"kind":"pong"}';
+/** Times `maxMessageSize`: as large may all requests of one client be that wait or run. */
+const PENDING_MESSAGES = 8;
 /** How often the journal is told what a client has for certain, in ms. */
 const FORGET_INTERVAL = 30_000;
 /** Answers of which it is watched that they arrive; what is beyond stays in the journal. */
@@ -102,16 +104,18 @@ export class Standing {
     if (this.#fencedAt !== undefined) return;
     switch (frame.kind) {
       case 'request':
-        this.#ask(frame, wait);
+        this.#ask({ frame, wait, size });
         return;
       case 'message':
         if (wait === undefined) this.#messages.take(frame, size);
         else this.#core.counters.messagesDropped++;
         return;
       case 'join':
+        checkRooms(this.#core.settings.limits, frame.rooms);
         this.#memberships.join(frame.rooms);
         return;
       case 'leave':
+        checkRooms(this.#core.settings.limits, frame.rooms);
         this.#memberships.leave(frame.rooms);
         return;
       case 'auth':
@@ -166,19 +170,29 @@ export class Standing {
     this.#renewal.end();
   }
 
-  #ask({ requestId, type, payload, room }: Request, wait: number | undefined): void {
+  #ask({ frame, wait, size }: Arrival & { readonly frame: Request }): void {
+    const { requestId, type, payload, room } = frame;
     const { seat, link, id, transport, user } = this;
-    const request = { requestId, type, payload, room, connection: { id, transport }, user, link };
-    const isFull = seat.pending >= this.#core.settings.limits.pendingRequests;
+    const connection = { id, transport };
+    const request = { requestId, type, payload, room, connection, user, size, link };
+    const isFull = this.#isFull(size);
     const retryAfter = isFull ? this.#setup.rate.block(this.#core.clock.now(), 0) : wait;
     if (retryAfter === undefined || seat.has(requestId)) {
       seat.ask(request);
       return;
     }
     const message = isFull
-      ? 'Too many requests of this client wait for their answer.'
+      ? 'Too many or too large requests of this client wait for their answer.'
       : 'Too many frames a second.';
     void this.#limit(request, { code: 'RATE_LIMITED', message, retryable: true, retryAfter });
+  }
+
+  /** One request always fits, where nothing else waits. */
+  #isFull(size: number): boolean {
+    const { pending, pendingSize } = this.seat;
+    const { pendingRequests, maxMessageSize } = this.#core.settings.limits;
+    if (pending >= pendingRequests) return true;
+    return pending > 0 && pendingSize + size > PENDING_MESSAGES * maxMessageSize;
   }
 
   /** "Come again" says that nothing happened: not to a repeat of what ran already, or runs. */

@@ -1,19 +1,23 @@
 /** Who may read the journal for one link: few at a time, nobody while its buffer is full or time is due. */
 import type { Clock } from '../lib/clock.js';
+import { SLICE_BYTES } from './journal.js';
 
 /** Whoever has more to write than fits at once. */
 export interface Taker {
-  /** One read and what follows from it; to go on it takes another turn. Never rejects. */
-  turn(): Promise<void>;
+  /**
+   * One read and what follows from it; to go on it takes another turn. Resolves with the bytes that
+   * were read, whether they fitted or not. Never rejects.
+   */
+  turn(): Promise<number>;
 }
 
-/**
- * Reads under way for one link. As many slices of the journal are in memory at most, and as many rooms
- * do not wait for a journal that is far away.
- */
-const AT_ONCE = 16;
+/** Reads under way for one link: the next slice is on its way while one is written. */
+const AT_ONCE = 2;
 
-/** Bytes of history written in one go; then everybody else gets to run. A few milliseconds. */
+/** Reads under way for all links of a hub: what a journal fetches in one go holds everybody up. */
+const HUB_AT_ONCE = 16;
+
+/** Bytes of history read in one go; then everybody else gets to run. A few milliseconds. */
 const BREATH = 131_072;
 
 export class Turns {
@@ -22,13 +26,14 @@ export class Turns {
   readonly #waiting = new Set<Taker>();
   readonly #late = new Set<Taker>();
   readonly #breath: Breath;
-  readonly #hasRoom: () => boolean;
+  readonly #room: () => number;
   readonly #next = (): void => this.next();
   #active = 0;
 
-  constructor(breath: Breath, hasRoom: () => boolean) {
+  /** @param room how many bytes still fit in the buffer of the link */
+  constructor(breath: Breath, room: () => number) {
     this.#breath = breath;
-    this.#hasRoom = hasRoom;
+    this.#room = room;
   }
 
   /** Waits for its turn, behind those that wait already. */
@@ -60,9 +65,9 @@ export class Turns {
     this.next();
   }
 
-  /** Hands out turns as far as there is room. */
+  /** Hands out turns as far as there is room: what is being read will want its own. */
   next(): void {
-    while (this.#active < AT_ONCE && this.#hasRoom()) {
+    while (this.#active < AT_ONCE && this.#room() > this.#active * SLICE_BYTES) {
       const queue = this.#first.size > 0 ? this.#first : this.#waiting;
       const [taker] = queue;
       if (taker === undefined) return;
@@ -84,17 +89,20 @@ export class Turns {
 
   async #run(taker: Taker): Promise<void> {
     this.#active++;
-    await taker.turn();
+    this.#breath.begin();
+    const bytes = await taker.turn();
     this.#active--;
+    this.#breath.end(bytes);
     this.next();
   }
 }
 
-/** How much history a hub writes before it lets the event loop go round: one for all of its links. */
+/** How much history a hub reads before it lets the event loop go round: one for all of its links. */
 export class Breath {
   readonly #clock: Clock;
   readonly #waiting = new Set<() => void>();
   #spent = 0;
+  #active = 0;
   #cancel: (() => void) | undefined;
 
   constructor(clock: Clock) {
@@ -102,17 +110,28 @@ export class Breath {
   }
 
   get isOver(): boolean {
-    return this.#spent >= BREATH;
+    return this.#spent >= BREATH || this.#active >= HUB_AT_ONCE;
   }
 
-  spend(bytes: number): void {
+  /** A read is under way. */
+  begin(): void {
+    this.#active++;
+  }
+
+  /** It is over, and has brought so many bytes. */
+  end(bytes: number): void {
+    this.#active--;
     this.#spent += bytes;
+    const [next] = this.#waiting;
+    if (next === undefined || this.isOver) return;
+    this.#waiting.delete(next);
+    next();
   }
 
   /** Calls `next` once, when the event loop has gone round. */
   wait(next: () => void): void {
     this.#waiting.add(next);
-    this.#cancel ??= this.#clock.after(0, () => this.#begin());
+    this.#cancel ??= this.#clock.after(0, () => this.#again());
   }
 
   forget(next: () => void): void {
@@ -122,7 +141,7 @@ export class Breath {
     this.#cancel = undefined;
   }
 
-  #begin(): void {
+  #again(): void {
     this.#cancel = undefined;
     this.#spent = 0;
     const waiting = [...this.#waiting];

@@ -2,7 +2,9 @@
 import { describe, expect, test } from 'vitest';
 import { Ledger } from '../../src/machine/ledger.js';
 import type { Changes, Order } from '../../src/machine/order.js';
+import { Session } from '../../src/machine/session.js';
 import { NEVER } from '../../src/machine/step.js';
+import { sessionOptions } from './options.js';
 import { failed, play, request } from './play.js';
 
 const nothing: Changes = { puts: [], stamps: [], drops: [], cursors: [] };
@@ -314,6 +316,21 @@ test('a stamp that could not be written is written with the next try', () => {
   expect(books.save(5_000)?.stamps).toEqual([['q1', 's1']]);
 });
 
+test('a stamp that could not be written is not that of a request asked again under its id', () => {
+  const books = new Books().opened();
+  books.ask('q1');
+  books.save(0);
+  books.stored(0);
+  books.ledger.linked('s1', [books.entry('q1')]);
+  books.save(0);
+  books.ledger.drop('q1');
+  books.ledger.unlinked([]);
+  books.ask('q1');
+  books.failed(0);
+  const changes = books.save(5_000);
+  expect([changes?.puts[0]?.session, changes?.stamps]).toEqual([null, []]);
+});
+
 describe('in a session', () => {
   const ledger = () => new Ledger();
 
@@ -367,6 +384,18 @@ describe('in a session', () => {
     expect(users).toEqual(['ann', 'bob']);
   });
 
+  test('what ended before the storage was open is not gone on with', () => {
+    const session = new Session(sessionOptions({ ledger }));
+    const requests = [{ ...request('q1'), session: null }];
+    const saved = { clientId: 'saved', link: 0, user: undefined, requests, cursors: [] };
+    session.step({ fact: 'asked', request: request('q1') }, 0, 0);
+    session.step({ fact: 'aborted', requestId: 'q1' }, 0, 0);
+    session.step({ fact: 'restored', saved, date: 0 }, 0, 0);
+    expect(session.pending()).toEqual([]);
+    const orders = session.step({ fact: 'tickEnded', buffered: 0 }, 0, 0);
+    expect(orders).toMatchObject([{ order: 'store', changes: { puts: [], drops: ['q1'] } }]);
+  });
+
   test('what onGap names is where the next owner goes on', () => {
     const session = play({ ledger });
     session.join('a', 'a|1|5');
@@ -412,6 +441,14 @@ describe('the end', () => {
       'release',
     ]);
     expect([books.last?.drops, books.ledger.deadline]).toEqual([['q1'], NEVER]);
+  });
+
+  test('tells again what is under way: it may fail, and nobody would try once more', () => {
+    const books = new Books().opened();
+    books.ask('q1');
+    books.save(0);
+    books.ledger.close(books.out);
+    expect(books.last?.puts.map(({ requestId }) => requestId)).toEqual(['q1']);
   });
 
   test('with nothing to tell only gives the slot back', () => {

@@ -113,6 +113,8 @@ export class RequestWatch {
     for (const { session, ...saved } of requests) {
       const ttl = session === null ? saved.expiresAt - date : Number.POSITIVE_INFINITY;
       const asked = this.#pending.get(saved.requestId);
+      // Asked here under that id, and ended.
+      if (asked === undefined && this.#known.has(saved.requestId)) continue;
       const one = asked ?? this.#add({ ...saved, bytes: saved.wire.length, ttl }, now, place++);
       one.session = session;
       one.written = session !== null;

@@ -450,6 +450,35 @@ describe('a join from where the storage left a room', () => {
     expect(session.hello.rooms).toStrictEqual([{ room: 'a' }, { room: 'b' }]);
   });
 
+  test('starts from nowhere after a leave that came before the storage was open', () => {
+    const session = play({ ledger }).slowStorage();
+    session.join('a', STORED);
+    session.do({ fact: 'leaveAsked', room: 'a' });
+    session.do({ fact: 'restored', saved: left(['a']), date: 0 });
+    session.join('a', STORED);
+    session.greet();
+    expect(session.hello.rooms).toStrictEqual([{ room: 'a' }]);
+  });
+
+  test.each<[string, (session: Play, call: number) => unknown]>([
+    ['its abort', (session, call) => session.do({ fact: 'joinAborted', room: 'a', call })],
+    ['a refusal of the client', (session) => session.lose(failed('UNAUTHORIZED'))],
+  ])('is there for the next one after %s', (_name, end) => {
+    const session = play({ ledger });
+    session.saved = left(['a']);
+    const call = session.join('a', STORED);
+    session.open();
+    end(session, call);
+    session.do({ fact: 'disconnectAsked' });
+    session.do({ fact: 'connectAsked' });
+    session.join('a', STORED);
+    session.greet();
+    expect(session.hello.rooms).toStrictEqual([{ room: 'a', since: 'a|1|5' }]);
+    session.tick();
+    session.wait(300);
+    expect(session.witness.storage.cursors.get('a')).toBe('a|1|5');
+  });
+
   test('of a room that was left in the same tick asks for nothing: the leave forgot its place', () => {
     const session = play({ ledger }).open();
     session.join('a', STORED);
@@ -539,3 +568,11 @@ function asked(session: Play): unknown {
   session.greet();
   return session.hello.rooms[0];
 }
+
+test('a hello names 1,000 rooms at most, and the rest is joined after the welcome, 1,000 at a time', () => {
+  const session = play();
+  for (let n = 0; n < 2_500; n++) session.join(`room-${n}`);
+  session.open();
+  expect(session.hello.rooms).toHaveLength(1_000);
+  expect(session.written('join').map(({ rooms }) => rooms.length)).toEqual([1_000, 500]);
+});

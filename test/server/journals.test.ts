@@ -124,6 +124,18 @@ describe.each(journals)('of the $name journal,', ({ create }) => {
     });
   });
 
+  test('what is told has reached every other node once `tell` resolves, and no closed node tells', async () => {
+    const { node, told } = opened();
+    const one = node();
+    const two = node();
+    node();
+    await one.tell('news');
+    expect(told).toEqual(['news', 'news']);
+    await two.close();
+    await expect(two.tell('more')).rejects.toThrow('closed its journal');
+    expect(told).toHaveLength(2);
+  });
+
   describe('requests', () => {
     test('are claimed once, settled once, and answered from then on', async () => {
       const { node, told } = opened();

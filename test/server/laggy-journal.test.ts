@@ -50,7 +50,7 @@ function laggy(inner: Journal, clock: VirtualClock, random: () => number, lag: n
         claim: (claim) => late(() => node.claim(claim)),
         recall: (client, requestId) => late(() => node.recall(client, requestId)),
         forget: (client, requestIds) => ask(() => node.forget(client, requestIds)),
-        tell: (text) => ask(() => node.tell(text)),
+        tell: (text) => late(() => node.tell(text)),
         close: () => late(() => node.close()),
       };
     },

@@ -231,6 +231,8 @@ export class ReaderModel {
     if (reason === 'hole') return this.#hasHole({ epoch: '', seq: 0 });
     if (reason !== 'overflow') return this.#verdicts > gap.verdicts;
     const { epoch, seq } = this.#truth.tail(this.#room);
+    // How many came of an epoch that is lost by now, nobody can say.
+    if (epoch !== gap.tail.epoch) return true;
     return seq - (epoch === gap.low.epoch ? gap.low.seq : 0) > this.#maxHeld;
   }
 }
