@@ -208,7 +208,7 @@ describe('two objects on one file', () => {
       isHere: false,
     });
     expect(await one.node.recall('c', 'r')).toEqual({ state: 'running' });
-    two.node.tell('a \ud800 text');
+    void two.node.tell('a \ud800 text');
     await two.node.write([{ events: [], settle: { client: 'c', requestId: 'r', response: 'y' } }]);
     // It was alone, and looks seldom until it has seen the other.
     await clock.advance(250);
