@@ -305,7 +305,6 @@ export class Delivery {
     for (const room of this.#rooms) {
       this.#inbox.abandon(room, step);
       room.wanted = Math.max(0, room.wanted - room.calls.length);
-      if (room.wanted === 0) this.#rooms.putBack(room);
       answerJoins(room, notJoined(room.name, 'the client was closed'), step);
     }
   }

@@ -144,7 +144,7 @@ export class Rooms {
   }
 
   /** One `join()` less. Returns the room where nobody wants it any more. */
-  unwant(name: string, keeps = false): Room | null {
+  unwant(name: string, keeps: boolean): Room | null {
     const room = this.#rooms.get(name);
     if (room === undefined || name === ME || room.wanted === 0) return null;
     room.wanted--;

@@ -428,3 +428,15 @@ test('the books of a storage that keeps failing do not grow with what has ended'
   expect(written(session)?.drops.length).toBeLessThan(3);
   expect(written(session)?.puts).toEqual([]);
 });
+
+test('a listener that leaves its room in the middle of an event leaves no cursor behind', () => {
+  const session = play({ ledger }).slowListeners();
+  session.join('a', 'a|1|5');
+  session.open();
+  session.joined('a', '1', 5);
+  session.event('a', '1', 6);
+  session.do({ fact: 'leaveAsked', room: 'a' });
+  session.do({ fact: 'delivered', room: 'a', eventId: 'a|1|6' });
+  session.wait(1_000);
+  expect(session.witness.storage.cursors.get('a')).toBe(undefined);
+});
