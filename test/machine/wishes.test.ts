@@ -51,7 +51,7 @@ describe('what fits into a frame', () => {
     for (let count = 0; count < 100; count++) {
       const room = rooms.get(id(count));
       if (room !== undefined) rooms.answered(room);
-      rooms.unwant(id(count, false));
+      rooms.unwant(id(count), false);
     }
     // 20 characters, their quotes and a comma.
     expect(sizes(rooms.reconcile(0))).toEqual([89, 11]);
