@@ -233,7 +233,7 @@ export class ConnectionWatch {
       this.#hurried = true;
       watched.isLeft = watched.state === 'welcomed';
     }
-    if (frame.kind === 'error' && frame.error.code === 'TOKEN_EXPIRED') this.#refresh();
+    if (frame.kind === 'error' && frame.error.code === 'TOKEN_EXPIRED') this.#refresh(watched);
     if (frame.kind !== 'welcome' || watched.state !== 'dialing') return;
     watched.state = 'welcomed';
     watched.welcomedAt = this.#now();
@@ -244,7 +244,7 @@ export class ConnectionWatch {
     const wasLive = watched.state === 'welcomed';
     watched.state = 'over';
     this.endings++;
-    if (fault?.code === 'TOKEN_EXPIRED') this.#refresh();
+    if (fault?.code === 'TOKEN_EXPIRED') this.#refresh(watched);
     if (wasLive && this.#now() - watched.welcomedAt >= this.#limits.stableAfter) {
       this.#failures = 0;
       this.#refreshed = false;
@@ -256,9 +256,10 @@ export class ConnectionWatch {
   }
 
   /** At once, once. */
-  #refresh(): void {
+  #refresh({ isLeft }: WatchedLink): void {
     if (!this.#refreshed) this.#hurried = true;
-    this.#refreshed = true;
+    // A link that was being left has an heir under way: that is the attempt.
+    this.#refreshed ||= !isLeft;
   }
 
   #failed(): void {

@@ -59,6 +59,8 @@ export class Page {
     | null = null;
   #hindrances = 0;
   #isOver = false;
+  /** Its storage could not be opened: it goes on in memory, and knows nothing of pages before it. */
+  #isForgetful = false;
 
   constructor(parts: PageParts) {
     const { world, index, generation, setup, device, network, storage } = parts;
@@ -151,6 +153,7 @@ export class Page {
 
   /** The cursor that its place in the storage holds. */
   stored(room: string): string | null {
+    if (this.#isForgetful) return null;
     const owned = this.#parts.storage?.slots.filter((slot) => slot.owned) ?? [];
     const cursors = owned.length === 1 ? owned[0]?.cursors : undefined;
     return cursors?.find(([name]) => name === room)?.[1] ?? null;
@@ -235,6 +238,7 @@ export class Page {
       });
     }
     world.asked(this, plan);
+    if (this.has('storage fails')) world.requests.unsaved(this.who);
     this.watch.asked();
     const answer = this.client.request(
       plan.handler === 'rerunnable' ? 'rerun' : 'run',
@@ -373,7 +377,11 @@ export class Page {
     if (code === 'LISTENER_FAILED' && this.has('a listener throws')) {
       this.#parts.world.story.reach('a listener throws');
     }
-    if (code === 'STORAGE_FAILED') this.#parts.world.story.reach('storage fails');
+    if (code === 'STORAGE_FAILED') {
+      this.#parts.world.story.reach('storage fails');
+      this.#isForgetful ||= this.watch.isRestoring;
+      this.#parts.world.requests.unsaved(this.who);
+    }
     this.#parts.world.story.tell(this.who, `error ${code}`);
   }
 

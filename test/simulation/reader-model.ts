@@ -29,6 +29,8 @@ interface Gap {
   healedAt: number | null;
 }
 
+const anywhere: Place = { epoch: '', seq: 0 };
+
 type State = 'idle' | 'reading' | 'healing' | 'resting';
 
 /** The first breach of each call is returned; null where all is as promised. */
@@ -209,7 +211,7 @@ export class ReaderModel {
   }
 
   #isJustified(reason: string): boolean {
-    if (reason === 'hole') return this.#hasHole(this.#low);
+    if (reason === 'hole') return this.#hasHole(this.#high === null ? anywhere : this.#low);
     return !this.#truth.covers(this.#room, this.#low);
   }
 
@@ -228,7 +230,7 @@ export class ReaderModel {
   #isAgain({ reason }: Notice): boolean {
     const gap = this.#gap;
     if (gap === null || gap.healedAt !== this.#truth.now) return false;
-    if (reason === 'hole') return this.#hasHole({ epoch: '', seq: 0 });
+    if (reason === 'hole') return this.#hasHole(anywhere);
     if (reason !== 'overflow') return this.#verdicts > gap.verdicts;
     const { epoch, seq } = this.#truth.tail(this.#room);
     // How many came of an epoch that is lost by now, nobody can say.

@@ -33,6 +33,8 @@ export interface Asked {
   isOrphan: boolean;
   /** A later page goes on with it. */
   isAdopted: boolean;
+  /** The storage failed while it was under way: what it holds of it may be old. */
+  isUnsaved: boolean;
   outcome: Outcome | null;
 }
 
@@ -59,6 +61,7 @@ export class RequestModel {
       isMeddled: false,
       isOrphan: false,
       isAdopted: false,
+      isUnsaved: false,
       outcome: null,
     };
     this.#asked.set(request.plan.n, asked);
@@ -76,6 +79,13 @@ export class RequestModel {
     return true;
   }
 
+  /** The storage of this asker fails. */
+  unsaved(who: string): void {
+    for (const asked of this.#asked.values()) {
+      if (asked.who === who && asked.outcome === null) asked.isUnsaved = true;
+    }
+  }
+
   /** It is written to a link. */
   wrote(n: number): Breach | null {
     const asked = this.#asked.get(n);
@@ -83,6 +93,7 @@ export class RequestModel {
     asked.writes++;
     const { plan, writes, refusals, outcome } = asked;
     if (outcome !== null) return { rule: 'written after its end', message: `request ${n}` };
+    if (asked.isAdopted && asked.isUnsaved) return null;
     // A refusal promises that nothing has happened.
     if (plan.delivery !== 'at-most-once' || writes <= 1 + refusals) return null;
     return { rule: 'at-most-once, written again', message: `request ${n}` };
