@@ -76,3 +76,22 @@ test('news of a gap is no answer to a join that is under way, where the server s
   expired(session, undefined);
   expect(session.all('heal')).toHaveLength(1);
 });
+
+test('a reader that starts anew where the listeners are already has lost nothing of theirs', () => {
+  const session = moving();
+  session.joined('a', '1', 5);
+  session.event('a', '1', 6);
+  session.receive({
+    kind: 'room',
+    room: 'a',
+    joined: true,
+    epoch: '1',
+    cursor: 'a|1|6',
+    seq: 6,
+    recovered: false,
+    reason: 'expired',
+  });
+  session.event('a', '1', 7);
+  expect(session.all('heal')).toEqual([]);
+  expect(session.delivered).toEqual(['a|1|6', 'a|1|7']);
+});

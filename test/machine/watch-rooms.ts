@@ -165,7 +165,9 @@ export class RoomWatch {
     }
     const same = verdict.epoch === room.stand.epoch;
     must(
-      !this.#isAnswer || (verdict.recovered && same) || isPassed(verdict, room),
+      !this.#isAnswer ||
+        (same && (verdict.recovered || verdict.seq <= room.stand.seq)) ||
+        isPassed(verdict, room),
       'I13',
       `a gap of ${verdict.room} that nobody is told of`,
     );

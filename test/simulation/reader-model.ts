@@ -211,7 +211,7 @@ export class ReaderModel {
   }
 
   #isJustified(reason: string): boolean {
-    if (reason === 'hole') return this.#hasHole(this.#high === null ? anywhere : this.#low);
+    if (reason === 'hole') return this.#hasHole(this.cursor === null ? anywhere : this.#low);
     return !this.#truth.covers(this.#room, this.#low);
   }
 
