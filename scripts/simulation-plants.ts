@@ -29,7 +29,7 @@ export const plants: readonly (Plant & { readonly name: string })[] = [
   {
     name: 'another epoch is not told as a gap',
     file: 'src/machine/inbox.ts',
-    find: 'const gapped = !verdict.recovered && !isNew;',
+    find: 'const gapped = !verdict.recovered && !isNew && !hasAll;',
     replace: "const gapped = !verdict.recovered && !isNew && verdict.reason !== 'epoch';",
   },
   {
@@ -41,7 +41,7 @@ export const plants: readonly (Plant & { readonly name: string })[] = [
   {
     name: 'a cursor is stored before its gap is healed',
     file: 'src/machine/delivery.ts',
-    find: 'if (gap === null && cursor !== undefined)',
+    find: 'if (gap === null && cursor !== undefined && wanted > 0)',
     replace: 'if ((gap === null || gap.held.length >= 0) && cursor !== undefined)',
   },
   {

@@ -113,7 +113,7 @@ export const rooms: Plant[] = [
     id: 'E27',
     breaks: 'a new epoch is no gap',
     file: 'src/machine/inbox.ts',
-    find: 'const gapped = !verdict.recovered && !isNew;',
+    find: 'const gapped = !verdict.recovered && !isNew && !hasAll;',
     replace: 'const gapped = !verdict.recovered && !isNew && sameEpoch;',
     test: 'test/scenarios/rooms.test.ts',
   },
