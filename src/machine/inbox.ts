@@ -91,7 +91,7 @@ export class Inbox {
     // A reader that fell behind and starts anew where we are already has lost nothing of ours. A server
     // that does not number its events says 0.
     const isOurs = verdict.seq > 0 && verdict.seq <= room.seq && !room.reposition;
-    const hasAll = isOurs && room.epoch === verdict.epoch;
+    const hasAll = isOurs && room.epoch === verdict.epoch && room.gap === null;
     const gapped = !verdict.recovered && !isNew && !hasAll;
     if (gapped || !sameEpoch || room.reposition || room.seq < 0) {
       room.seq = verdict.seq;

@@ -39,6 +39,8 @@ export interface PageParts {
   /** Where its outbox outlives it, if anywhere. */
   readonly storage: MemoryStorage | null;
   readonly setup: Setup;
+  /** Its device sleeps or is throttled: nobody expects it to be in time. */
+  isHindered(): boolean;
 }
 
 export class Page {
@@ -57,7 +59,6 @@ export class Page {
   #signal:
     | ((signal: 'online' | 'offline' | 'visible' | 'hidden' | 'suspended' | 'resumed') => void)
     | null = null;
-  #hindrances = 0;
   #isOver = false;
   /** Its storage could not be opened: it goes on in memory, and knows nothing of pages before it. */
   #isForgetful = false;
@@ -167,15 +168,6 @@ export class Page {
 
   disconnect(): void {
     this.client.disconnect();
-  }
-
-  /** Asleep or throttled: nobody expects it to be in time. Returns the end of it. */
-  hinder(): () => void {
-    this.#hindrances++;
-    return () => {
-      this.#hindrances--;
-      this.watch.hindered();
-    };
   }
 
   signal(signal: 'online' | 'offline' | 'visible' | 'hidden' | 'suspended' | 'resumed'): boolean {
@@ -288,7 +280,7 @@ export class Page {
   /** A look now and then. */
   sample(): void {
     if (this.#isOver) return;
-    if (this.#hindrances > 0) this.watch.hindered();
+    if (this.#parts.isHindered()) this.watch.hindered();
     else this.watch.sample(this.client.state);
   }
 

@@ -95,7 +95,7 @@ export class Stage {
         return;
       case 'sleep': {
         const wake = device.fallAsleep({ monotonic: action.monotonic });
-        const end = page.hinder();
+        const end = hinder(slot);
         this.#until(action.for, () => {
           wake();
           end();
@@ -103,7 +103,7 @@ export class Stage {
         return;
       }
       case 'throttled timers': {
-        const end = page.hinder();
+        const end = hinder(slot);
         device.throttle(action.ms);
         this.#until(action.for, () => {
           device.throttle(0);
@@ -220,6 +220,14 @@ export class Stage {
     const cancel = this.#world.clock.after(ms, once);
     this.#ends.add(once);
   }
+}
+
+function hinder(slot: Slot): () => void {
+  slot.hindrances++;
+  return () => {
+    slot.hindrances--;
+    slot.page.watch.hindered();
+  };
 }
 
 function quick(n: number) {

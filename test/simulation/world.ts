@@ -25,6 +25,8 @@ export interface Slot {
   readonly storage: MemoryStorage | null;
   page: Page;
   generation: number;
+  /** Reasons for which its device is not in time. */
+  hindrances: number;
 }
 
 export class World {
@@ -239,12 +241,15 @@ export class World {
     const device = this.clock.device();
     const { isStored, storageDelay: delay } = this.setup;
     const storage = isStored ? memoryStorage({ clock: this.clock, faults: { delay } }) : null;
-    const place = { index, network, device, storage, generation: 0 };
-    return { ...place, page: this.#page(place) };
+    const place = { index, network, device, storage, generation: 0, hindrances: 0 };
+    const slot: Slot = Object.assign(place, { page: this.#page(place) });
+    return slot;
   }
 
-  #page({ index, network, device, storage, generation }: Omit<Slot, 'page'>): Page {
-    const { setup } = this;
-    return new Page({ world: this, index, generation, network, device, storage, setup });
+  #page(place: Omit<Slot, 'page'>): Page {
+    const { index, network, device, storage, generation } = place;
+    const isHindered = () => place.hindrances > 0;
+    const about = { world: this, index, generation, setup: this.setup, isHindered };
+    return new Page({ ...about, network, device, storage });
   }
 }
