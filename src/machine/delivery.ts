@@ -4,7 +4,6 @@ import {
   type Event,
   ME,
   type Response,
-  type RoomJoined,
   type RoomVerdict,
   type RoomWish,
 } from '../protocol/frame.js';
@@ -227,12 +226,13 @@ export class Delivery {
       return;
     }
     if ('joined' in verdict && this.#rooms.isUnasked(verdict, room)) return;
+    const isAnswer = room.answers > 0;
     // The answer to a leave; a removal comes as an error.
     if ('left' in verdict || room.onLink === 'absent' || !this.#rooms.answered(room)) return;
     if ('error' in verdict) this.#refused(room, HoldfastError.from(verdict.error), step);
     else if (room.wanted === 0) room.onLink = 'moved';
     else if (room.onLink === 'moved') return;
-    else if (isPassed(verdict, room)) {
+    else if (isAnswer && !verdict.recovered && isPassed(room)) {
       room.passed = room.cursor;
       this.#rejoin(room);
     } else {
@@ -381,11 +381,11 @@ export class Delivery {
 }
 
 /**
- * History is missing where the room stood when it was joined; it stands further now, and need not miss
- * any. A server that names another place again is believed.
+ * History is missing where the room stood when it was joined; it stands elsewhere now, and need not miss
+ * any: asked once more from there. A server that says so again is believed.
  */
-function isPassed({ recovered, since }: RoomJoined, { cursor, passed }: Room): boolean {
-  return !recovered && since !== undefined && since !== cursor && passed !== cursor;
+function isPassed({ asked, cursor, passed }: Room): boolean {
+  return cursor !== undefined && asked !== cursor && passed !== cursor;
 }
 
 function answerJoins(room: Room, error: HoldfastError | null, step: Step): void {

@@ -33,6 +33,8 @@ export interface Room {
   seq: number;
   /** The last event that every listener has had: where the next link goes on. */
   cursor: string | undefined;
+  /** From where the last join of this link asked. */
+  asked: string | undefined;
   /** Where it was joined again because the answer concerned an older place: once for each. */
   passed: string | undefined;
   /** The next verdict says where the room stands, also backwards. */
@@ -201,6 +203,7 @@ export class Rooms {
       const moved = room.reposition && this.#asked.get(room.name) !== room.cursor;
       room.onLink = !asked ? 'absent' : moved ? 'moved' : 'joining';
       room.answers = asked ? 1 : 0;
+      room.asked = this.#asked.get(room.name);
       room.caughtUp = false;
       room.refilled = false;
       room.retryAt = 0;
@@ -305,6 +308,7 @@ export class Rooms {
   #rejoin(room: Room): RoomWish {
     room.onLink = 'joining';
     room.answers++;
+    room.asked = room.cursor;
     room.caughtUp = false;
     room.retryAt = 0;
     return wish(room);
@@ -372,6 +376,7 @@ function blank(name: string): Room {
     epoch: null,
     seq: -1,
     cursor: undefined,
+    asked: undefined,
     passed: undefined,
     reposition: false,
     refilled: false,

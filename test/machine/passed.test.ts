@@ -56,10 +56,42 @@ test('a server that names another place again is believed: not a loop, a gap', (
   expect(session.all('heal')).toHaveLength(1);
 });
 
-test('a server that does not say what it answers is believed', () => {
+test('a server that does not say what it answers is asked once more too, and then believed', () => {
   const session = moving();
   expired(session, undefined);
+  session.tick();
+  expect(session.written('join').at(-1)?.rooms).toEqual([{ room: 'a', since: 'a|1|6' }]);
+  expect(session.all('heal')).toEqual([]);
+  expired(session, undefined);
   expect(session.all('heal')).toHaveLength(1);
+});
+
+test('a join from nowhere says nothing of a room that stands somewhere by the time of its answer', () => {
+  const session = play();
+  session.open();
+  const old = session.link;
+  session.receive({ kind: 'goodbye', reason: 'deploy' });
+  session.join('a');
+  session.tick();
+  session.wait(0);
+  session.do({ fact: 'opened', link: session.link });
+  const next = session.link;
+  expect(session.hello.rooms).toContainEqual({ room: 'a' });
+  session.receive(
+    { kind: 'room', room: 'a', joined: true, epoch: '1', cursor: 'a|1|5', seq: 5, recovered: true },
+    old,
+  );
+  session.receive(
+    { kind: 'event', eventId: 'a|1|6', type: 'a:b', timestamp: 0, room: 'a', seq: 6 },
+    old,
+  );
+  session.receive({ kind: 'welcome', connectionId: 'c2', session: 's1', user: 'ann' }, next);
+  session.joined('a', '1', 8, 'new');
+  expect(session.tick()).toEqual([{ kind: 'join', rooms: [{ room: 'a', since: 'a|1|6' }] }]);
+  session.joined('a', '1', 6);
+  for (const seq of [7, 8]) session.event('a', '1', seq);
+  expect(session.all('heal')).toEqual([]);
+  expect(session.delivered).toEqual(['a|1|6', 'a|1|7', 'a|1|8']);
 });
 
 test('news of a gap is no answer to a join that is under way, where the server says what it answers', () => {

@@ -20,6 +20,8 @@ interface Watched {
   readonly owed: Map<string, Place>;
   /** Of the live link: joins without a verdict, and whether the server serves the room. */
   answers: number;
+  /** From where the last of them asked. */
+  asked: string | undefined;
   served: boolean;
   retrying: boolean;
   /** Wanted from elsewhere than what the server was last asked for: its verdict on that is no news. */
@@ -167,7 +169,7 @@ export class RoomWatch {
     must(
       !this.#isAnswer ||
         (same && (verdict.recovered || verdict.seq <= room.stand.seq)) ||
-        isPassed(verdict, room),
+        (!verdict.recovered && isPassed(room)),
       'I13',
       `a gap of ${verdict.room} that nobody is told of`,
     );
@@ -329,6 +331,7 @@ export class RoomWatch {
     const room = this.#room(name);
     if (room.movedTo === since) room.movedTo = null;
     room.answers++;
+    room.asked = since;
     room.served = true;
     room.retrying = false;
   }
@@ -384,6 +387,7 @@ export class RoomWatch {
       run: null,
       owed: new Map(),
       answers: 0,
+      asked: undefined,
       served: false,
       retrying: false,
       movedTo: null,
@@ -406,10 +410,11 @@ function isEvent(frame: { kind: string }): frame is Event {
   return frame.kind === 'event';
 }
 
-/** The verdict answers a join from a place that the listeners have left behind. */
-function isPassed({ recovered, since }: RoomJoined, { owed, stand }: Watched): boolean {
-  if (recovered || since === undefined || stand === null) return false;
+/** The join was from nowhere, or from a place that the listeners have left behind. */
+function isPassed({ asked, owed, stand }: Watched): boolean {
+  if (stand === null) return false;
+  if (asked === undefined) return true;
   const first = Math.min(...[...owed.values()].map(({ seq }) => seq), stand.seq + 1);
-  const place = placeOf(since);
+  const place = placeOf(asked);
   return place.epoch !== stand.epoch || place.seq < first - 1;
 }
