@@ -69,10 +69,10 @@ export const plants: readonly (Plant & { readonly name: string })[] = [
     replace: "  const written = entry.session !== null && reason !== 'closed';\n",
   },
   {
-    name: 'at-most-once is written again',
+    name: 'at-most-once of an earlier owner is written again',
     file: 'src/machine/outbox.ts',
-    find: "(entry.delivery === 'exactly-once' && this.#session !== null);",
-    replace: "(entry.delivery !== 'at-least-once' && this.#session !== null);",
+    find: "const spent = entry.delivery === 'at-most-once' && entry.session !== null;",
+    replace: 'const spent = false;',
   },
   {
     name: 'a link that is given up stays open',
