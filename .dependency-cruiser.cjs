@@ -12,7 +12,7 @@ const layers = {
   transports: ['lib', 'protocol', 'machine', 'client', 'platform'],
   storage: ['lib', 'protocol', 'machine', 'client'],
   server: ['lib', 'protocol'],
-  'drop-in': ['lib', 'protocol', 'machine', 'client'],
+  'drop-in': ['lib', 'protocol', 'machine', 'client', 'platform'],
   react: ['lib', 'protocol', 'machine', 'client'],
   elements: ['lib', 'protocol', 'machine', 'client'],
   testing: ['lib', 'protocol', 'machine', 'client', 'platform', 'transports', 'storage', 'server'],
@@ -68,10 +68,10 @@ module.exports = {
     },
     {
       name: 'port-only',
-      comment: 'A transport sees two files of the client: the port and the environment.',
+      comment: 'A transport sees three files of the client: the two ports and the environment.',
       severity: 'error',
       from: { path: '^src/transports/' },
-      to: { path: '^src/client/', pathNot: '^src/client/(transport|environment)\\.ts$' },
+      to: { path: '^src/client/', pathNot: '^src/client/(transport|dialect|environment)\\.ts$' },
     },
     {
       name: 'no-sibling-transports',

@@ -1,6 +1,7 @@
 /** holdfast: realtime connections that hold. */
 export type { Delivered, EventInfo, Listener, StreamOptions } from './client/audience.js';
 export { Client, createClient, type Pending } from './client/client.js';
+export type { Conversation, Dialect, Heard, Talk } from './client/dialect.js';
 export type { Environment, LifecycleSignal } from './client/environment.js';
 export type { Metrics } from './client/metrics.js';
 export {
@@ -16,7 +17,7 @@ export type { RequestOptions, SendOptions } from './client/outgoing.js';
 export type { JoinOptions, Room } from './client/room.js';
 export type { ClientStorage } from './client/storage.js';
 export type { Answer, TraceEntry, TraceOptions, TraceOrigin } from './client/trace.js';
-export type { Link, LinkEvents, Transport } from './client/transport.js';
+export type { Link, LinkEvents, Opened, Transport } from './client/transport.js';
 export type { Clock } from './lib/clock.js';
 export type { Percentiles } from './lib/samples.js';
 export type { Delivery, Fact } from './machine/fact.js';
@@ -24,7 +25,7 @@ export type { Heartbeat } from './machine/liveness.js';
 export type { CredentialReason, GapReason, Order } from './machine/order.js';
 export type { RoomState } from './machine/rooms.js';
 export type { ConnectionState, Status } from './machine/status.js';
-export type { Codec, Wire } from './protocol/codec.js';
+export { type Codec, encoded, type Outgoing, type Wire } from './protocol/codec.js';
 export {
   type AnyContract,
   type Contract,

@@ -22,7 +22,7 @@ import { Driver } from './driver.js';
 import { type Environment, platformEnvironment } from './environment.js';
 import { Listening } from './listening.js';
 import type { Metrics } from './metrics.js';
-import { type ClientOptions, checkNumber, checkOptions } from './options.js';
+import { type ClientOptions, checkNumber, checkOptions, spoken } from './options.js';
 import { aborted, Outgoing, onAbort, type RequestOptions, type SendOptions } from './outgoing.js';
 import { Room } from './room.js';
 import { redaction, type TraceEntry, type TraceOptions } from './trace.js';
@@ -71,7 +71,8 @@ export class Client<C extends Contract = AnyContract> extends Listening<C> {
   constructor(options: ClientOptions<C>) {
     super();
     const checked = checkOptions(options);
-    const { auth, contract = {}, onGap, transport } = options;
+    const { auth, contract = {}, onGap } = options;
+    const transport = spoken(options);
     const report = this.#report;
     const environment = { ...platformEnvironment, ...options.environment };
     const { storage, ...outbox } = checked.outbox;

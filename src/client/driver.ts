@@ -1,12 +1,11 @@
 /** Carries the machine's orders out. Holds handles only: links, the timer, open promises; decides nothing. */
 import type { Ask, Fact } from '../machine/fact.js';
-import type { CredentialReason, Order, Outgoing } from '../machine/order.js';
+import type { CredentialReason, Order } from '../machine/order.js';
 import type { RoomState } from '../machine/rooms.js';
 import type { Session } from '../machine/session.js';
 import type { ConnectionState } from '../machine/status.js';
-import type { Wire } from '../protocol/codec.js';
 import { type ErrorCategory, HoldfastError } from '../protocol/errors.js';
-import type { Event } from '../protocol/frame.js';
+import type { Event, Hello } from '../protocol/frame.js';
 import { Alarm } from './alarm.js';
 import type { Environment, LifecycleSignal } from './environment.js';
 import type { Metrics } from './metrics.js';
@@ -233,7 +232,7 @@ export class Driver {
         this.#parts.deliver(order.event, this.#had);
         break;
       case 'transmit':
-        this.#links.get(order.link)?.send(this.#encode(order.frames));
+        this.#links.get(order.link)?.send(order.frames);
         break;
       case 'settle':
         this.#waiters.resolve(order.requestId, order.data);
@@ -290,25 +289,24 @@ export class Driver {
     if (room !== undefined) this.dispatch({ fact: 'delivered', room, eventId });
   };
 
-  #encode(frames: readonly Outgoing[]): Wire[] {
-    const { codec } = this.#parts.transport;
-    return frames.map((frame) =>
-      typeof frame === 'string' || frame instanceof Uint8Array ? frame : codec.encode(frame),
-    );
-  }
-
   #dial(link: number): void {
     const { session, transport } = this.#parts;
+    let presented: Hello | undefined;
+    const hello = () => {
+      presented = session.hello(link);
+      return presented;
+    };
     try {
-      const opened = transport.dial(() => session.hello(link), {
-        opened: () => this.dispatch({ fact: 'opened', link }),
+      const dialed = transport.dial(hello, {
+        opened: ({ hello: named = presented, ...wire } = {}) =>
+          this.dispatch({ fact: 'opened', link, rooms: named?.rooms, ...wire }),
         received: (frame) => this.dispatch({ fact: 'received', link, frame }),
         closed: (fault) => {
           this.#links.delete(link);
           this.dispatch({ fact: 'lost', link, fault });
         },
       });
-      this.#links.set(link, opened);
+      this.#links.set(link, dialed);
     } catch (thrown) {
       // Not as the cause: what platforms throw here quotes the URL, and with it whatever its query holds.
       const kind = thrown instanceof Error ? thrown.name : typeof thrown;

@@ -3,6 +3,7 @@ import type { Heartbeat } from '../machine/liveness.js';
 import type { CredentialReason, GapReason } from '../machine/order.js';
 import type { Contract } from '../protocol/contract.js';
 import { HoldfastError } from '../protocol/errors.js';
+import type { Dialect } from './dialect.js';
 import type { Environment } from './environment.js';
 import type { ClientStorage } from './storage.js';
 import type { Transport } from './transport.js';
@@ -11,6 +12,8 @@ import type { Transport } from './transport.js';
 export interface ClientOptions<C extends Contract> {
   /** The wire: `webSocket(url)`, or one of your own. */
   transport: Transport;
+  /** For a server that does not speak holdfast/1: `plain({ … })`. @default holdfast/1 */
+  protocol?: Dialect;
   /** Types and checks requests, events and messages. Without one nothing is checked. */
   contract?: C;
   /**
@@ -192,6 +195,28 @@ export function checkOptions<C extends Contract>(options: ClientOptions<C>): Che
   return checked;
 }
 
+/**
+ * The wire, for the language of the server.
+ * @throws HoldfastError `INVALID_PAYLOAD` where this wire carries holdfast/1 alone
+ */
+export function spoken({
+  transport,
+  protocol,
+}: {
+  transport: Transport;
+  protocol?: Dialect | undefined;
+}): Transport {
+  if (protocol === undefined) return transport;
+  if (typeof protocol.begin !== 'function')
+    throw bad('protocol', protocol, 'a dialect, such as plain({ decode })');
+  const spoken = transport.speak?.(protocol);
+  if (spoken !== undefined) return spoken;
+  throw new HoldfastError(
+    'INVALID_PAYLOAD',
+    `The transport "${transport.name}" speaks holdfast/1 alone, not ${protocol.name}. Leave the option protocol out, or take another transport.`,
+  );
+}
+
 /** A group that nobody set is the default itself: a process with many clients has it once. */
 function merged<T extends object>(group: T, given: Partial<T> | undefined): T {
   return given === undefined ? group : { ...group, ...given };
@@ -226,6 +251,7 @@ const unmeasured = ['jitter', 'overflow', 'failFast', 'storage'];
 const known = [
   ...Object.keys(defaults),
   'transport',
+  'protocol',
   'contract',
   'auth',
   'shouldReconnect',

@@ -1,7 +1,8 @@
 /** What happened and what was decided, for an inspector, a log or a bug report; credentials left out. */
 import type { Fact } from '../machine/fact.js';
-import type { Order, Outgoing } from '../machine/order.js';
+import type { Order } from '../machine/order.js';
 import type { SessionOptions } from '../machine/session.js';
+import type { Outgoing } from '../protocol/codec.js';
 
 /** One step of the machine: a fact, what it found, and the orders that it led to. */
 export interface TraceEntry {

@@ -14,7 +14,15 @@ export type Attempt =
       readonly link: number;
       readonly until: number;
       readonly since: number;
+      readonly wire: OpenWire;
     };
+
+/** What carries a link. */
+export interface OpenWire {
+  readonly transport: string;
+  /** It may be asked for signs of life whenever we like. */
+  readonly pings: boolean;
+}
 
 /** Where a session is. `next` is the attempt beside a link that said goodbye and still works. */
 export type Phase =

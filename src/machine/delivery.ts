@@ -1,4 +1,5 @@
 /** What goes over a link, whichever it is: requests and messages out, events in, rooms both ways. */
+import type { Outgoing } from '../protocol/codec.js';
 import { HoldfastError } from '../protocol/errors.js';
 import {
   type Event,
@@ -11,7 +12,6 @@ import type { Ask, Restored, Tell } from './fact.js';
 import { storageOverdue } from './faults.js';
 import { Inbox, type InboxLimits } from './inbox.js';
 import type { Ledger } from './ledger.js';
-import type { Outgoing } from './order.js';
 import { Outbox, type OutboxLimits, type OutboxTerms } from './outbox.js';
 import { isBehind, isCurrent, type Room, type RoomState, Rooms, STORED } from './rooms.js';
 import { NEVER, type Step } from './step.js';
@@ -153,8 +153,14 @@ export class Delivery {
     return this.#rooms.state(name);
   }
 
+  /** The wishes of a new link. */
   hello(): RoomWish[] {
     return this.#rooms.hello();
+  }
+
+  /** A link has named these. */
+  named(rooms: readonly RoomWish[]): void {
+    this.#rooms.named(rooms);
   }
 
   shrinkHello(): void {

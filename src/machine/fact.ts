@@ -1,7 +1,7 @@
 /** What can happen to a session: everything the machine ever learns, in the past tense. */
 import type { Wire } from '../protocol/codec.js';
 import type { HoldfastError } from '../protocol/errors.js';
-import type { Garbled, ServerFrame } from '../protocol/frame.js';
+import type { Garbled, RoomWish, ServerFrame } from '../protocol/frame.js';
 
 export type Fact =
   /** A link brought a frame. */
@@ -24,7 +24,17 @@ export type Fact =
   /** `auth: null` is a sign-out. `key` tells two credentials apart without looking into them. */
   | { fact: 'credentialsGiven'; ask: number; auth: unknown; key: string }
   | { fact: 'credentialsFailed'; ask: number; error: HoldfastError }
-  | { fact: 'opened'; link: number }
+  /**
+   * `rooms`: what its hello named, where that is not what it would name now. `transport`: which wire
+   * it is, where a transport has several. `pings: false`: a ping is dear there.
+   */
+  | {
+      fact: 'opened';
+      link: number;
+      rooms?: readonly RoomWish[] | undefined;
+      transport?: string | undefined;
+      pings?: boolean | undefined;
+    }
   | { fact: 'lost'; link: number; fault: HoldfastError }
   /** The device is back: online, visible, resumed. */
   | { fact: 'woke'; buffered: number }

@@ -11,7 +11,7 @@ import {
 import { type Attempt, attemptOf, deadlineOf, linkOf, type Phase } from './attempt.js';
 import { Credentials } from './auth.js';
 import type { Delivery } from './delivery.js';
-import type { Restored } from './fact.js';
+import type { Fact, Restored } from './fact.js';
 import {
   closedForGood,
   isAccusation,
@@ -30,6 +30,8 @@ import { type Judge, Retry, type RetryOptions } from './retry.js';
 import { NEVER, type Step } from './step.js';
 
 export interface LifecycleOptions {
+  /** The transport's name, for the state. */
+  transport: string;
   /** Whether the application gives credentials, and how long it may take, in ms. */
   auth: { timeout: number } | null;
   reconnect: RetryOptions & { connectTimeout: number };
@@ -64,6 +66,8 @@ export class Lifecycle {
   #owner: string | null | undefined;
   /** Of the credentials that the link in use was opened with, or renewed to. */
   serial = 0;
+  /** Of the link in use, or of the last one. */
+  transport: string | null = null;
   /** Why there is no connection. */
   error: HoldfastError | null = null;
   /** When the last welcome came, in ms of the monotonic clock. */
@@ -181,10 +185,13 @@ export class Lifecycle {
     if (this.#credentials.failed(ask)) this.#noCredentials(error, step);
   }
 
-  opened(link: number, step: Step): void {
+  /** False for a link that was given up, or is open already. */
+  opened({ link, transport, pings = true }: Fact & { fact: 'opened' }, step: Step): boolean {
     const attempt = attemptOf(this.#phase);
-    if (attempt?.step !== 'dialing' || attempt.link !== link) return;
-    this.#attempt({ ...attempt, step: 'greeting', since: step.now });
+    if (attempt?.step !== 'dialing' || attempt.link !== link) return false;
+    const wire = { transport: transport ?? this.#options.transport, pings };
+    this.#attempt({ ...attempt, step: 'greeting', since: step.now, wire });
+    return true;
   }
 
   welcomed(link: number, welcome: Welcome, step: Step): void {
@@ -200,7 +207,11 @@ export class Lifecycle {
     const { heartbeat } = this.#options;
     const pulse = heartbeat === null ? null : atLeast(welcome.terms?.heartbeat ?? heartbeat);
     this.roundTrips.add(step.now - attempt.since);
-    this.#liveness = new Liveness(pulse, step.now, step.now - attempt.since);
+    this.#liveness = new Liveness(pulse, step.now, {
+      roundTrip: step.now - attempt.since,
+      measures: attempt.wire.pings,
+    });
+    this.transport = attempt.wire.transport;
     this.serial = this.#credentials.serial;
     this.#credentials.holdFor(this.#terms.authExpiresIn, step);
     this.#retry.welcomed(step.now);

@@ -9,6 +9,13 @@ export interface Heartbeat {
   timeout: number;
 }
 
+export interface Measured {
+  /** Milliseconds that the handshake took. */
+  roundTrip: number;
+  /** Whether a link that is alive is asked for its latency too. */
+  measures: boolean;
+}
+
 /** How late a timer may be before it says more about this device (sleep, throttling) than about the link. */
 const LATE = 1_000;
 
@@ -32,13 +39,15 @@ export class Liveness {
   #heartbeat: Heartbeat | null;
   #heardAt: number;
   #pingedAt: number;
+  readonly #measures: boolean;
   #awaitsPong = false;
   #probe: Probe | null = null;
   /** Smoothed round trip in ms (RFC 6298: 7/8 old, 1/8 new). */
   latency: number;
 
-  constructor(heartbeat: Heartbeat | null, now: number, roundTrip: number) {
+  constructor(heartbeat: Heartbeat | null, now: number, { roundTrip, measures }: Measured) {
     this.#heartbeat = heartbeat;
+    this.#measures = measures;
     this.#heardAt = now;
     this.#pingedAt = now;
     this.latency = roundTrip;
@@ -90,7 +99,8 @@ export class Liveness {
       return 'ping';
     }
     // A busy link is asked as well, once an interval: without a deadline, for the latency alone.
-    if (this.#awaitsPong || now < this.#pingedAt + heartbeat.interval) return 'quiet';
+    if (!this.#measures || this.#awaitsPong || now < this.#pingedAt + heartbeat.interval)
+      return 'quiet';
     this.#pinged(now);
     return 'ping';
   }

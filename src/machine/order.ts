@@ -1,7 +1,7 @@
 /** What the machine asks its driver to do, in the imperative. The driver adds nothing of its own. */
-import type { Wire } from '../protocol/codec.js';
+import type { Outgoing } from '../protocol/codec.js';
 import type { HoldfastError } from '../protocol/errors.js';
-import type { ClientFrame, Event } from '../protocol/frame.js';
+import type { Event } from '../protocol/frame.js';
 import type { SavedRequest } from './fact.js';
 
 export type Order =
@@ -26,9 +26,6 @@ export type Order =
   /** Give the storage's slot back, once it has written what it was told. */
   | { order: 'release' }
   | { order: 'report'; error: HoldfastError };
-
-/** A frame, or one that was encoded when it was asked for. */
-export type Outgoing = ClientFrame | Wire;
 
 /**
  * `expired`: the last credentials were refused or are about to run out, so a cached copy will not do.

@@ -182,8 +182,12 @@ export class Rooms {
     }
     // What does not fit is joined after the welcome.
     const [first = []] = this.#portions(wishes);
-    this.#asked = new Map(first.map((one) => [one.room, one.since]));
     return first;
+  }
+
+  /** What the hello of the link that opens next has asked for. */
+  named(rooms: readonly RoomWish[]): void {
+    this.#asked = new Map(rooms.map(({ room, since }) => [room, since]));
   }
 
   /** The last `hello` was too large for the server. */

@@ -15,8 +15,6 @@ import type { Step } from './step.js';
 export interface SessionOptions extends LifecycleOptions {
   /** Asked once, when the first link opens: construction touches no source of chance. */
   clientId: () => string;
-  /** The transport's name, for the state. */
-  transport: string;
   outbox: DeliveryLimits['outbox'];
   inbox: DeliveryLimits['inbox'];
   /** Makes the books of the storage; null where there is none. */
@@ -32,6 +30,8 @@ export class Session {
   readonly #delivery: Delivery;
   readonly #lifecycle: Lifecycle;
   #clientId: string | null = null;
+  /** The number of the last hello. */
+  #presented = 0;
   #state: ConnectionState | null = null;
   readonly #lastConnected = new Moment();
   readonly #nextRetryAt = new Moment();
@@ -103,7 +103,7 @@ export class Session {
         lifecycle.credentialsFailed(fact.ask, fact.error, step);
         break;
       case 'opened':
-        lifecycle.opened(fact.link, step);
+        this.#opened(fact, step);
         break;
       case 'lost':
         lifecycle.lost(fact.link, fact.fault, step);
@@ -163,16 +163,20 @@ export class Session {
     return Math.min(this.#lifecycle.deadline, this.#delivery.deadline);
   }
 
-  /** What a link presents as it opens: as of that moment. */
+  /**
+   * What a link presents as it opens: as of that moment. A dial that tries several wires asks for one
+   * for each: the server serves the highest number.
+   */
   hello(link: number): Hello {
     const { auth } = this.#lifecycle;
     const { session } = this.#delivery;
     this.#clientId ??= this.#options.clientId();
+    this.#presented = Math.max(link, this.#presented + 1);
     return {
       kind: 'hello',
       protocol: PROTOCOL,
       clientId: this.#clientId,
-      link,
+      link: this.#presented,
       ...(auth === undefined ? {} : { auth }),
       ...(session === null ? {} : { session }),
       rooms: this.#delivery.hello(),
@@ -296,6 +300,11 @@ export class Session {
     }
   }
 
+  #opened(fact: Fact & { fact: 'opened' }, step: Step): void {
+    if (!this.#lifecycle.opened(fact, step)) return;
+    this.#delivery.named(fact.rooms ?? this.#delivery.hello());
+  }
+
   #asked(request: Ask, step: Step): void {
     if (this.#lifecycle.phase.name !== 'closed') {
       this.#delivery.ask(request, step);
@@ -342,7 +351,7 @@ export class Session {
       reconnectAttempts: attempts,
       nextRetryAt: this.#nextRetryAt.date(retryAt, unix),
       latency: latency === null ? null : Math.round(latency * 10) / 10,
-      transport: isOpen ? this.#options.transport : null,
+      transport: isOpen ? this.#lifecycle.transport : null,
       queued: this.#delivery.queued,
       error: isOpen ? null : error,
     };

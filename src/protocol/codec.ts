@@ -5,6 +5,9 @@ import { serverFrame } from './guard.js';
 /** One encoded frame, as a wire carries it. */
 export type Wire = string | Uint8Array;
 
+/** A frame, or one that was encoded when it was asked for. */
+export type Outgoing = ClientFrame | Wire;
+
 /** Turns a client's frames into what a wire carries, and a server's back. Never throws on input. */
 export interface Codec {
   readonly name: string;
@@ -37,6 +40,13 @@ export const jsonCodec: Codec = Object.freeze({
     }
   },
 });
+
+/** What goes out, encoded where it is not yet. */
+export function encoded(codec: Codec, frames: readonly Outgoing[]): Wire[] {
+  return frames.map((frame) =>
+    typeof frame === 'string' || frame instanceof Uint8Array ? frame : codec.encode(frame),
+  );
+}
 
 /**
  * Bytes of an encoded frame: UTF-8 for text. Counted, not encoded: no copy is made. A lone surrogate

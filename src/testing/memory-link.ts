@@ -1,7 +1,7 @@
 /** One connection on a memory network: a client's link at one end, a server's wire at the other. */
 import type { Link, LinkEvents } from '../client/transport.js';
 import type { Clock } from '../lib/clock.js';
-import { byteLength, type Codec, type Wire } from '../protocol/codec.js';
+import { byteLength, type Codec, encoded, type Wire } from '../protocol/codec.js';
 import { closeFault, HoldfastError } from '../protocol/errors.js';
 import type { Hello } from '../protocol/frame.js';
 import type { ServerWire, ServerWireEvents, WireRequest } from '../server/wire.js';
@@ -76,8 +76,8 @@ export function memoryPair(setup: PairSetup, hello: () => Hello, on: LinkEvents)
   });
 
   const link: Link = {
-    send(wires) {
-      if (client === 'open') carry('up', wires);
+    send(frames) {
+      if (client === 'open') carry('up', encoded(setup.codec, frames));
     },
     close(code = 1000, reason = '') {
       if (client === 'closed') return;

@@ -67,7 +67,6 @@ export function replayTrace(text: string): Replay {
   const states = new Set([session.state(origin.unix)]);
   for (const { step, at, roll, fact, answers: given, ...entry } of entries) {
     answers.push(...given);
-    if (fact.fact === 'opened') session.hello(fact.link);
     const recorded = { orders: entry.orders, deadline: entry.deadline };
     const replayed = { orders: session.step(fact, at, roll), deadline: session.deadline };
     const state = session.state(origin.unix);

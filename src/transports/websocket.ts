@@ -2,7 +2,7 @@
 import { corked, openSocket } from '#platform';
 import type { Link, LinkEvents, Transport } from '../client/transport.js';
 import type { Socket } from '../platform/socket.js';
-import { type Codec, jsonCodec, type Wire } from '../protocol/codec.js';
+import { type Codec, encoded, jsonCodec, type Outgoing } from '../protocol/codec.js';
 import { closeFault, closeReason, HoldfastError, statusFault } from '../protocol/errors.js';
 import type { Hello } from '../protocol/frame.js';
 
@@ -37,11 +37,13 @@ export function webSocket(url: string | (() => string), options: WebSocketOption
 
 class WebSocketLink implements Link {
   readonly #socket: Socket;
+  readonly #codec: Codec;
   /** What the platform says of an error; browsers say nothing. */
   #why = '';
 
   constructor(socket: Socket, codec: Codec, hello: () => Hello, on: LinkEvents) {
     this.#socket = socket;
+    this.#codec = codec;
     socket.onopen = () => {
       if (!chosen(socket.protocol)) {
         this.close(NORMAL, 'no common subprotocol');
@@ -49,7 +51,7 @@ class WebSocketLink implements Link {
         return;
       }
       isOpen = true;
-      this.send([codec.encode(hello())]);
+      this.send([hello()]);
       on.opened();
     };
     socket.onmessage = ({ data }) => on.received(codec.decode(data));
@@ -64,7 +66,8 @@ class WebSocketLink implements Link {
     };
   }
 
-  send(wires: readonly Wire[]): void {
+  send(frames: readonly Outgoing[]): void {
+    const wires = encoded(this.#codec, frames);
     const socket = this.#socket;
     if (socket.readyState !== 1) return;
     const [only] = wires;

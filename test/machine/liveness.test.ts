@@ -162,7 +162,7 @@ describe('the pulse of a link', () => {
       ],
     ],
   ])('%s', (_name, looks) => {
-    const pulse = new Liveness(heartbeat, 0, 80);
+    const pulse = new Liveness(heartbeat, 0, { roundTrip: 80, measures: true });
     for (const { at, buffered = 0, heard, is, due } of looks) {
       if (heard) pulse.heard(at);
       expect(pulse.check(at, buffered), `at ${at}`).toBe(is);
@@ -171,7 +171,7 @@ describe('the pulse of a link', () => {
   });
 
   test('is always quiet without a heartbeat, and no probe asks', () => {
-    const pulse = new Liveness(null, 0, 80);
+    const pulse = new Liveness(null, 0, { roundTrip: 80, measures: true });
     expect([pulse.check(1e9, 0), pulse.probe(1e9, 0), pulse.deadline]).toEqual([
       'quiet',
       false,
@@ -180,7 +180,7 @@ describe('the pulse of a link', () => {
   });
 
   test('a probe is asked once at a time, with no more patience than the heartbeat has', () => {
-    const pulse = new Liveness(heartbeat, 0, 80);
+    const pulse = new Liveness(heartbeat, 0, { roundTrip: 80, measures: true });
     expect([pulse.probe(100, 0, 5_000), pulse.deadline]).toEqual([true, 2_100]);
     expect([pulse.probe(200, 0, 2_000), pulse.deadline]).toEqual([false, 2_100]);
     expect([pulse.probe(300, 0, 1_000), pulse.deadline]).toEqual([false, 1_300]);
@@ -189,7 +189,7 @@ describe('the pulse of a link', () => {
   });
 
   test('its latency counts answers to our own questions, each once', () => {
-    const pulse = new Liveness(heartbeat, 0, 80);
+    const pulse = new Liveness(heartbeat, 0, { roundTrip: 80, measures: true });
     pulse.ponged(5_000);
     expect(pulse.latency).toBe(80);
     pulse.check(10_000, 0);
@@ -204,7 +204,7 @@ describe('the pulse of a link', () => {
   });
 
   test('its latency runs from the last question', () => {
-    const pulse = new Liveness(heartbeat, 0, 80);
+    const pulse = new Liveness(heartbeat, 0, { roundTrip: 80, measures: true });
     pulse.check(10_000, 0);
     pulse.check(20_000, 0);
     pulse.ponged(20_080);

@@ -1,7 +1,8 @@
 /** A session played by hand: facts in, orders out, time that stands until a test moves it. */
 import type { Ask, Fact, Restored } from '../../src/machine/fact.js';
-import type { Order, Outgoing } from '../../src/machine/order.js';
+import type { Order } from '../../src/machine/order.js';
 import type { ConnectionState } from '../../src/machine/status.js';
+import type { Outgoing } from '../../src/protocol/codec.js';
 import { closeFault, HoldfastError } from '../../src/protocol/errors.js';
 import type { ClientFrame, Hello, ServerFrame, Welcome } from '../../src/protocol/frame.js';
 import { type Overrides, sessionOptions } from './options.js';

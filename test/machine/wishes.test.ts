@@ -17,6 +17,7 @@ describe('what fits into a frame', () => {
     const rooms = crowd(300, 8_192);
     for (let link = 1; link <= 2; link++) {
       expect(rooms.hello()).toHaveLength(128);
+      rooms.named(rooms.hello());
       rooms.welcomed(1_000_000);
       expect(sizes(rooms.reconcile(0))).toEqual([128, 44]);
       rooms.unlinked();
@@ -38,7 +39,7 @@ describe('what fits into a frame', () => {
     [100, 32],
   ])('of a server that takes %i is %i rooms', (maxMessageSize, most) => {
     const rooms = crowd(0, 8_192);
-    rooms.hello();
+    rooms.named(rooms.hello());
     rooms.welcomed(maxMessageSize);
     fill(rooms, most + 1);
     expect(sizes(rooms.reconcile(0))).toEqual([most, 1]);
@@ -46,7 +47,7 @@ describe('what fits into a frame', () => {
 
   test('is the same for what is left', () => {
     const rooms = crowd(100, 8_192);
-    rooms.hello();
+    rooms.named(rooms.hello());
     rooms.welcomed(4_096);
     for (let count = 0; count < 100; count++) {
       const room = rooms.get(id(count));

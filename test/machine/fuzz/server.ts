@@ -1,5 +1,5 @@
 /** A server that keeps the protocol, mostly: it forgets, refuses, leaves, repeats, and loses frames. */
-import type { Outgoing } from '../../../src/machine/order.js';
+import type { Outgoing } from '../../../src/protocol/codec.js';
 import {
   type ClientFrame,
   type ErrorBody,
