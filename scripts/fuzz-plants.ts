@@ -25,8 +25,8 @@ const plants: (Plant & { name: string })[] = [
   {
     name: 'any link that opens is greeted',
     file: 'lifecycle.ts',
-    find: "if (attempt?.step !== 'dialing' || attempt.link !== link) return;",
-    replace: "if (attempt?.step !== 'dialing') return;",
+    find: "if (attempt?.step !== 'dialing' || attempt.link !== link) return false;",
+    replace: "if (attempt?.step !== 'dialing') return false;",
   },
   {
     name: 'a handover leaves the old link open',

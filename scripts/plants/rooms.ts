@@ -78,10 +78,10 @@ export const rooms: Plant[] = [
   },
   {
     id: 'E26',
-    breaks: 'the place in @me is not named',
+    breaks: 'the place in @me is never named',
     file: 'src/machine/rooms.ts',
-    find: 'if (room.wanted > 0 && (room.name !== ME || room.cursor !== undefined))',
-    replace: 'if (room.wanted > 0 && room.name !== ME)',
+    find: 'return room.cursor === undefined ? { room: room.name }',
+    replace: 'return room.cursor === undefined || room.name === ME ? { room: room.name }',
     test: 'test/scenarios/rooms.test.ts',
   },
   {
