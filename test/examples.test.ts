@@ -4,7 +4,6 @@ import path from 'node:path';
 import type { ConnectionState, Transport } from 'holdfast';
 import { HoldfastError } from 'holdfast';
 import { seededDice } from 'holdfast/testing';
-import { webSocket } from 'holdfast/websocket';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { parseFlags } from '../examples/chat/flags.ts';
 import { runHeadless } from '../examples/chat/headless.ts';
@@ -12,6 +11,7 @@ import { complaints, type Report, table } from '../examples/chat/judge.ts';
 import { words } from '../examples/chat/page/words.ts';
 import { schedule } from '../examples/chat/schedule.ts';
 import { Tally } from '../examples/chat/tally.ts';
+import { wire, wireNames } from '../examples/chat/wires.ts';
 
 const root = path.resolve(import.meta.dirname, '..');
 const main = 'examples/chat/main.ts';
@@ -22,9 +22,11 @@ describe('npm run demo', () => {
     expect(status).toBe(0);
   }, 60_000);
 
-  test('--headless breaks the room for six seconds and finds nothing wrong', async () => {
-    const { code, out, err } = await demo('--headless', '--seconds', '6', '--seed', '7');
+  test.each(wireNames)('--headless breaks the room for six seconds and finds nothing wrong, over %s', async (name) => {
+    const flags = ['--seconds', '6', '--seed', '7', '--transport', name];
+    const { code, out, err } = await demo('--headless', ...flags);
     expect(err).toBe('');
+    expect(out).toContain(`Four clients over ${name}, 6 s of faults`);
     expect(out).toContain('Nothing lost, nothing doubled, all in order.');
     for (const row of [
       'requests sent',
@@ -67,8 +69,11 @@ describe('flags', () => {
   test.each([
     [['--help'], { run: 'help' }],
     [[], { run: 'page' }],
-    [['--headless', '--seed', '3'], { run: 'headless', seconds: 20, seed: 3 }],
-    [['--headless', '--seconds', '5', '--seed', '0'], { run: 'headless', seconds: 5, seed: 0 }],
+    [['--headless', '--seed', '3'], { run: 'headless', seconds: 20, seed: 3, transport: 'websocket' }],
+    [
+      ['--headless', '--seconds', '5', '--seed', '0', '--transport', 'sse'],
+      { run: 'headless', seconds: 5, seed: 0, transport: 'sse' },
+    ],
   ])('%j is understood', (args, command) => {
     expect(parseFlags(args)).toEqual(command);
   });
@@ -77,6 +82,8 @@ describe('flags', () => {
     [['--seconds', '5'], '--seconds belongs to --headless'],
     [['--headless', '--seconds', '0'], '--seconds is "0"'],
     [['--headless', '--seed', '-1'], /--seed/],
+    [['--headless', '--transport', 'pigeon'], '--transport is "pigeon". There are: websocket, socket.io,'],
+    [['--transport', 'sse'], '--transport belongs to --headless'],
     [['--fast'], /^Unknown option '--fast'\.$/],
     [['--headless', '--seconds'], /argument missing\.$/],
     [['page'], /^Unexpected argument 'page'\.$/],
@@ -144,7 +151,7 @@ describe('the judge', () => {
 
   test('finds the events that a broken wire loses and doubles', async () => {
     const options = { seconds: 1, seed: 1, clients: 1, print: () => {} };
-    const broken = await runHeadless({ ...options, transport: (url) => stutter(webSocket(url)) });
+    const broken = await runHeadless({ ...options, transport: (doors) => stutter(wire('websocket', doors)) });
     expect(broken.lost).toBeGreaterThan(0);
     expect(broken.doubled).toBeGreaterThan(0);
     expect(complaints(broken)).not.toEqual([]);

@@ -1,20 +1,28 @@
 /** The command line of the demo. */
 import { parseArgs } from 'node:util';
+import { isWireName, type WireName, wireNames } from './wires.ts';
 
 export type Command =
   | { readonly run: 'help' }
   | { readonly run: 'page' }
-  | { readonly run: 'headless'; readonly seconds: number; readonly seed: number };
+  | {
+      readonly run: 'headless';
+      readonly seconds: number;
+      readonly seed: number;
+      readonly transport: WireName;
+    };
 
 export const help = `The holdfast demo: a live room whose connections you may break.
 
   npm run demo                                       serves the page; Ctrl-C ends it
-  npm run demo -- --headless [--seconds N] [--seed N]
+  npm run demo -- --headless [--seconds N] [--seed N] [--transport NAME]
                                                      breaks it by itself, and judges what came of it
 
   --headless    no page: four clients against a seeded schedule of faults
   --seconds N   how long that goes on, 1 to 3600; default 20
   --seed N      which schedule, a whole number; default: a random one, which is printed
+  --transport NAME
+                over which wire: ${wireNames.join(', ')}; default websocket
   --help        this text
 
 A headless run ends with 0 where nothing was lost, doubled, out of order or left unsettled, else
@@ -25,8 +33,8 @@ export function parseFlags(args: readonly string[]): Command {
   const values = valuesOf(args);
   if (values.help) return { run: 'help' };
   if (!values.headless) {
-    const stray = values.seconds === undefined ? values.seed && '--seed' : '--seconds';
-    if (stray) throw new TypeError(`${stray} belongs to --headless. Add that, or leave it out.`);
+    const stray = (['seconds', 'seed', 'transport'] as const).find((flag) => flag in values);
+    if (stray) throw new TypeError(`--${stray} belongs to --headless. Add that, or leave it out.`);
     return { run: 'page' };
   }
   return {
@@ -36,7 +44,13 @@ export function parseFlags(args: readonly string[]): Command {
       from: 0,
       to: 2 ** 32 - 1,
     }),
+    transport: wireOf(values.transport ?? 'websocket'),
   };
+}
+
+function wireOf(name: string): WireName {
+  if (isWireName(name)) return name;
+  throw new RangeError(`--transport is "${name}". There are: ${wireNames.join(', ')}.`);
 }
 
 function valuesOf(args: readonly string[]) {
@@ -44,6 +58,7 @@ function valuesOf(args: readonly string[]) {
     headless: { type: 'boolean' },
     seconds: { type: 'string' },
     seed: { type: 'string' },
+    transport: { type: 'string' },
     help: { type: 'boolean', short: 'h' },
   } as const;
   try {

@@ -6,7 +6,7 @@ export interface HarmKind {
   /** Milliseconds; 0 happens at once and is over, null lasts until it is healed. */
   readonly lasts: number | null;
   /** Of each group one is active at a time. */
-  readonly group: 'links' | 'silence' | 'server' | 'delay' | 'flap' | 'refusal';
+  readonly group: 'links' | 'silence' | 'server' | 'delay' | 'flap' | 'sockets' | 'refusal';
 }
 
 const kinds = {
@@ -57,6 +57,12 @@ const kinds = {
     about: 'Links open and are cut 0.3 s later.',
     lasts: 6_000,
     group: 'flap',
+  },
+  'block-sockets': {
+    label: 'Block WebSockets',
+    about: 'Refused until you heal it. Other wires pass.',
+    lasts: null,
+    group: 'sockets',
   },
   'token-expired': {
     label: 'Expire the token',

@@ -4,9 +4,15 @@ import { type HarmName, harmKinds } from './harm-list.ts';
 import type { RoomServer } from './hub.ts';
 import type { Tokens } from './tokens.ts';
 
+/** One in front of WebSockets, one in front of all other wires. */
+export interface Proxies {
+  readonly sockets: FaultProxy;
+  readonly others: FaultProxy;
+}
+
 /** What can be harmed. */
 export interface Scene {
-  readonly proxy: FaultProxy;
+  readonly proxies: Proxies;
   readonly server: RoomServer;
   readonly tokens: Tokens;
 }
@@ -26,27 +32,35 @@ interface Deed {
 const FLAP_LIFE = 300;
 
 const deeds: Readonly<Record<HarmName, Deed>> = {
-  cut: { begin: ({ proxy }) => proxy.reset() },
+  cut: { begin: ({ proxies }) => each(proxies, (proxy) => proxy.reset()) },
   silence: silence('both'),
   'silence-up': silence('up'),
   'silence-down': silence('down'),
   'restart-kept': restart('kept'),
   'restart-lost': restart('lost'),
   delay: {
-    begin: ({ proxy }) => proxy.set({ latency: 500 }),
-    end: ({ proxy }) => proxy.set({ latency: 0 }),
+    begin: ({ proxies }) => each(proxies, (proxy) => proxy.set({ latency: 500 })),
+    end: ({ proxies }) => each(proxies, (proxy) => proxy.set({ latency: 0 })),
   },
   flap: {
-    begin({ proxy }) {
-      proxy.set({ killAfter: FLAP_LIFE });
-      proxy.reset();
+    begin: ({ proxies }) =>
+      each(proxies, (proxy) => {
+        proxy.set({ killAfter: FLAP_LIFE });
+        proxy.reset();
+      }),
+    end: ({ proxies }) => each(proxies, (proxy) => proxy.set({ killAfter: null })),
+  },
+  'block-sockets': {
+    begin({ proxies }) {
+      proxies.sockets.set({ accept: 'refuse' });
+      proxies.sockets.reset();
     },
-    end: ({ proxy }) => proxy.set({ killAfter: null }),
+    end: ({ proxies }) => proxies.sockets.set({ accept: 'pass' }),
   },
   'token-expired': {
-    begin({ proxy, tokens }) {
+    begin({ proxies, tokens }) {
       tokens.expire();
-      proxy.reset();
+      each(proxies, (proxy) => proxy.reset());
     },
   },
   'token-refused': {
@@ -58,10 +72,15 @@ const deeds: Readonly<Record<HarmName, Deed>> = {
   },
 };
 
+function each({ sockets, others }: Proxies, deed: (proxy: FaultProxy) => void): void {
+  deed(sockets);
+  deed(others);
+}
+
 function silence(blackHole: 'both' | 'up' | 'down'): Deed {
   return {
-    begin: ({ proxy }) => proxy.set({ blackHole }),
-    end: ({ proxy }) => proxy.set({ blackHole: 'none' }),
+    begin: ({ proxies }) => each(proxies, (proxy) => proxy.set({ blackHole })),
+    end: ({ proxies }) => each(proxies, (proxy) => proxy.set({ blackHole: 'none' })),
   };
 }
 

@@ -2,12 +2,12 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Transport } from 'holdfast';
 import { seededDice } from 'holdfast/testing';
-import { webSocket } from 'holdfast/websocket';
 import { harmKinds } from './harm-list.ts';
 import type { Report } from './judge.ts';
 import { type Stage, setStage } from './scene.ts';
 import { type Planned, schedule } from './schedule.ts';
 import { FEED, Visitor } from './visitor.ts';
+import { type Doors, wire } from './wires.ts';
 
 export interface HeadlessOptions {
   readonly seconds: number;
@@ -17,8 +17,8 @@ export interface HeadlessOptions {
   readonly clients?: number;
   /** Ends the run early. */
   readonly signal?: AbortSignal;
-  /** The wire of each client. @default webSocket */
-  readonly transport?: (url: string) => Transport;
+  /** The wire of each client. @default WebSocket */
+  readonly transport?: (doors: Doors) => Transport;
 }
 
 /** Milliseconds between two messages of one client. */
@@ -57,19 +57,19 @@ export async function runHeadless(options: HeadlessOptions): Promise<Report> {
 }
 
 function enlist(stage: Stage, options: HeadlessOptions, watch: Watch): Visitor[] {
-  const { clients = 4, transport = webSocket } = options;
-  const { server, tokens, socketUrl } = stage;
+  const { clients = 4, transport = (doors) => wire('websocket', doors) } = options;
+  const { server, tokens, doors } = stage;
   return Array.from({ length: clients }, (_, index) => {
     const changed = () => watch.look();
     const name = `client ${index + 1}`;
-    return new Visitor({ name, transport: transport(socketUrl), server, tokens, changed });
+    return new Visitor({ name, transport: transport(doors), server, tokens, changed });
   });
 }
 
 /** Does the harm when its time comes; nothing waits for anybody to recover. */
 async function perform(
   plan: readonly Planned[],
-  { harms, proxy }: Stage,
+  { harms, proxies }: Stage,
   { seconds, signal, print }: HeadlessOptions,
   state: () => string,
 ): Promise<Record<string, number>> {
@@ -84,7 +84,7 @@ async function perform(
   for (const { at, name, lasts } of plan) {
     await until(at);
     const { label } = harmKinds[name];
-    const links = proxy.connections.length;
+    const links = proxies.sockets.connections.length + proxies.others.connections.length;
     const length = lasts === 0 ? '' : ` for ${(lasts / 1_000).toFixed(1)} s`;
     const when = `${((performance.now() - started) / 1_000).toFixed(1)} s`.padStart(7);
     print(`${when}  ${`${label}${length}`.padEnd(32)} ${links} links open; ${state()}`);

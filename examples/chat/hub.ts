@@ -2,6 +2,7 @@
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { createHub, type Hub, type MemoryJournal, memoryJournal } from 'holdfast/server';
+import { Server as SocketIo } from 'socket.io';
 import * as z from 'zod';
 import { contract, LOBBY, type Said } from './contract.ts';
 import { remark } from './keeper.ts';
@@ -21,6 +22,12 @@ export interface Snapshot {
 export interface SaidAt extends Said {
   /** Unix milliseconds. */
   readonly at: number;
+}
+
+interface Running {
+  readonly hub: Hub<typeof contract, User>;
+  readonly http: Server;
+  readonly io: SocketIo;
 }
 
 export interface RoomServerOptions {
@@ -44,7 +51,7 @@ export class RoomServer {
   readonly #keeper: boolean;
   readonly #numbers = new Map<string, number>();
   #messages: SaidAt[] = [];
-  #running: { readonly hub: Hub<typeof contract, User>; readonly http: Server } | undefined;
+  #running: Running | undefined;
   #journal: MemoryJournal = newJournal();
   #port = 0;
   #number = 0;
@@ -95,13 +102,19 @@ export class RoomServer {
     }
     const hub = this.#createHub();
     this.#eventId = await hub.cursor(LOBBY);
-    const http = createServer((_request, response) => response.writeHead(426).end());
+    const http = createServer((request, response) => {
+      if (request.url === '/realtime') void hub.handleHttp(request, response);
+      else response.writeHead(404).end();
+    });
     hub.attachWebSocket(http);
+    // Its own default for the size of a message is below what the hub takes.
+    const io = new SocketIo(http, { maxHttpBufferSize: 2 ** 21, cors: { origin: '*' } });
+    hub.attachSocketIO(io);
     await new Promise<void>((done, failed) => {
       http.once('error', failed).listen(this.#port, '127.0.0.1', done);
     });
     this.#port = (http.address() as AddressInfo).port;
-    this.#running = { hub, http };
+    this.#running = { hub, http, io };
   }
 
   async stop(): Promise<void> {
@@ -111,7 +124,8 @@ export class RoomServer {
     await running.hub.close();
     this.#published += running.hub.metrics().eventsPublished;
     running.http.closeAllConnections();
-    await new Promise((done) => running.http.close(done));
+    // It closes the HTTP server too.
+    await running.io.close();
   }
 
   startFeed(): void {

@@ -3,6 +3,7 @@ import { type Command, help, parseFlags } from './flags.ts';
 import { runHeadless } from './headless.ts';
 import { complaints, table } from './judge.ts';
 import { serveRoom } from './site.ts';
+import { wire } from './wires.ts';
 
 const command = commandLine();
 if (command?.run === 'help') console.log(help);
@@ -25,18 +26,25 @@ async function page(): Promise<void> {
   onInterrupt(() => void site.close());
 }
 
-async function headless({ seconds, seed }: { seconds: number; seed: number }): Promise<void> {
+async function headless(command: Command & { run: 'headless' }): Promise<void> {
+  const { seconds, seed, transport } = command;
   const interrupted = new AbortController();
   const forget = onInterrupt(() => interrupted.abort());
-  console.log(`Four clients, ${seconds} s of faults, --seed ${seed}`);
+  console.log(`Four clients over ${transport}, ${seconds} s of faults, --seed ${seed}`);
   try {
     const { signal } = interrupted;
-    const report = await runHeadless({ seconds, seed, signal, print: (line) => console.log(line) });
+    const report = await runHeadless({
+      seconds,
+      seed,
+      signal,
+      transport: (doors) => wire(transport, doors),
+      print: (line) => console.log(line),
+    });
     const found = complaints(report);
     console.log(`\n${table(report)}\n`);
     for (const complaint of found) console.error(`FAILED: ${complaint}`);
     if (found.length === 0) console.log('Nothing lost, nothing doubled, all in order.');
-    else console.error(`Again: npm run demo -- --headless --seconds ${seconds} --seed ${seed}`);
+    else console.error(`Again: npm run demo -- --headless --transport ${transport} --seconds ${seconds} --seed ${seed}`);
     process.exitCode = found.length === 0 ? 0 : 1;
   } catch (error) {
     if (!interrupted.signal.aborted) throw error;

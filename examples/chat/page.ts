@@ -1,6 +1,5 @@
 /** The page: a client in a room, and everything that can be seen of it. */
 import { type ConnectionState, createClient, HoldfastError } from 'holdfast';
-import { webSocket } from 'holdfast/websocket';
 import { contract, LOBBY } from './contract.ts';
 import { byId, show } from './page/elements.ts';
 import { Figure } from './page/figure.ts';
@@ -8,9 +7,11 @@ import { Harms } from './page/harms.ts';
 import { fetchHome, fetchToken } from './page/house.ts';
 import { Log } from './page/log.ts';
 import { Messages } from './page/messages.ts';
+import { chosenWire, drawWire } from './page/wire-choice.ts';
 import { drawCounts, drawStatus } from './page/readings.ts';
 import { words } from './page/words.ts';
 import { Tally } from './tally.ts';
+import { wire } from './wires.ts';
 
 /** Milliseconds between two requests whose answer time is drawn. */
 const ECHO_PACE = 500;
@@ -18,6 +19,7 @@ const ECHO_PACE = 500;
 const ECHOES_OPEN = 120;
 
 const home = await fetchHome();
+const wireName = chosenWire();
 const log = new Log();
 const messages = new Messages();
 const figure = new Figure(byId('figure', HTMLCanvasElement));
@@ -28,7 +30,7 @@ let said = 0;
 
 const client = createClient({
   contract,
-  transport: webSocket(home.socketUrl),
+  transport: wire(wireName, home.doors),
   auth: async ({ reason, signal }) => {
     if (token === undefined || reason === 'expired') {
       if (token !== undefined) log.add('A fresh token is fetched.');
@@ -177,6 +179,7 @@ function draw(now: number): void {
   // The echoes are the page's own; nobody who looks at it has asked them.
   const queued = client.pending().filter(({ type }) => type !== 'echo:ask').length;
   drawStatus(state, { queued, note: readings.note });
+  drawWire(state.transport);
   const wasIn = state.lastConnected !== null;
   drawCounts(tally, { ...client.metrics(), ...readings, wasIn, since: home.number });
   harms.draw(now);

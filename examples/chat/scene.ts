@@ -1,13 +1,14 @@
-/** Everything behind the page: the server, the proxy in front of it, and the means to harm both. */
+/** Everything behind the page: the server, the proxies in front of it, and the means to harm all. */
 import { type FaultProxy, faultProxy } from 'holdfast/testing/node';
 import { Harms, type Scene } from './harm.ts';
 import { RoomServer } from './hub.ts';
 import { Tokens } from './tokens.ts';
+import type { Doors } from './wires.ts';
 
 export interface Stage extends Scene {
   readonly harms: Harms;
-  /** Where clients connect to: the proxy, never the server itself. */
-  readonly socketUrl: string;
+  /** Where clients connect to: the proxies, never the server itself. */
+  readonly doors: Doors;
   close(): Promise<void>;
 }
 
@@ -17,21 +18,25 @@ export async function setStage(options: { keeper?: boolean; random?: () => numbe
   const server = new RoomServer({ tokens, keeper });
   await server.start();
   const target = { port: server.port };
-  const proxy = await faultProxy(random === undefined ? { target } : { target, random });
-  const harms = new Harms({ proxy, server, tokens }, (error) => console.error(error));
+  const made = random === undefined ? { target } : { target, random };
+  const [sockets, others] = await Promise.all([faultProxy(made), faultProxy(made)]);
+  const scene = { proxies: { sockets, others }, server, tokens };
+  const harms = new Harms(scene, (error) => console.error(error));
   const stage: Stage = {
-    server,
-    proxy,
-    tokens,
+    ...scene,
     harms,
-    socketUrl: `ws://127.0.0.1:${proxy.port}/realtime`,
-    close: () => close(proxy, server, harms),
+    doors: { socketDoor: doorOf(sockets), httpDoor: doorOf(others) },
+    close: () => close(scene, harms),
   };
   return stage;
 }
 
-async function close(proxy: FaultProxy, server: RoomServer, harms: Harms): Promise<void> {
+function doorOf({ port }: FaultProxy): string {
+  return `http://127.0.0.1:${port}`;
+}
+
+async function close({ proxies, server }: Scene, harms: Harms): Promise<void> {
   await harms.heal();
-  await proxy.close();
+  await Promise.all([proxies.sockets.close(), proxies.others.close()]);
   await server.close();
 }

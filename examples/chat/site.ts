@@ -9,6 +9,7 @@ import type { ActiveHarm } from './harm.ts';
 import { harmNames } from './harm-list.ts';
 import type { Snapshot } from './hub.ts';
 import { type Stage, setStage } from './scene.ts';
+import type { Doors } from './wires.ts';
 
 export interface Site {
   readonly url: string;
@@ -17,7 +18,7 @@ export interface Site {
 
 /** What the page fetches first, and again after a gap. */
 export interface Home extends Snapshot {
-  readonly socketUrl: string;
+  readonly doors: Doors;
 }
 
 /** How things stand behind the page. */
@@ -31,13 +32,15 @@ export interface Word {
 export async function serveRoom(): Promise<Site> {
   const [stage, files] = await Promise.all([setStage(), pageFiles()]);
   const routes = routesOf(stage);
-  const securityPolicy = policy(stage.socketUrl);
+  const securityPolicy = policy(stage.doors);
   const server = createServer((request, response) => {
     response.setHeader('Content-Security-Policy', securityPolicy);
     response.setHeader('X-Content-Type-Options', 'nosniff');
     response.setHeader('Referrer-Policy', 'no-referrer');
     response.setHeader('Cache-Control', 'no-store');
-    const file = files.get(request.url ?? '');
+    // The wire that was chosen is the page's own business.
+    const [pathname = ''] = (request.url ?? '').split('?');
+    const file = files.get(pathname);
     if (request.method === 'GET' && file !== undefined) {
       response.writeHead(200, { 'Content-Type': file.type }).end(file.text);
       return;
@@ -60,13 +63,14 @@ export async function serveRoom(): Promise<Site> {
   };
 }
 
-/** Scripts and styles from here alone, one socket, and nothing inline. */
-function policy(socketUrl: string): string {
+/** Scripts and styles from here alone, the room's two doors, and nothing inline. */
+function policy({ socketDoor, httpDoor }: Doors): string {
+  const socket = socketDoor.replace('http', 'ws');
   return [
     "default-src 'none'",
     "script-src 'self'",
     "style-src 'self'",
-    `connect-src 'self' ${new URL(socketUrl).origin}`,
+    `connect-src 'self' ${socket} ${socketDoor} ${httpDoor}`,
     "img-src 'self' data:",
     "base-uri 'none'",
     "form-action 'none'",
@@ -114,10 +118,10 @@ type Route = (body: unknown) => Answer | Promise<Answer>;
 const tokenWish = z.object({ old: z.string().optional(), signIn: z.boolean().optional() });
 const harmWish = z.object({ name: z.enum(harmNames), on: z.boolean() });
 
-function routesOf({ server, tokens, harms, socketUrl }: Stage): ReadonlyMap<string, Route> {
+function routesOf({ server, tokens, harms, doors }: Stage): ReadonlyMap<string, Route> {
   const word = (): Word => ({ active: harms.active, isUp: server.isUp, number: server.number });
   return new Map<string, Route>([
-    ['GET /home', () => [200, { ...server.snapshot, socketUrl } satisfies Home]],
+    ['GET /home', () => [200, { ...server.snapshot, doors } satisfies Home]],
     ['GET /harm', () => [200, word()]],
     [
       'POST /harm',

@@ -70,9 +70,9 @@ export const links: Plant[] = [
     id: 'E07',
     breaks: 'a bare open resets the backoff',
     file: 'src/machine/lifecycle.ts',
-    find: "this.#attempt({ ...attempt, step: 'greeting', since: step.now, wire });",
+    find: "this.#attempt({ ...attempt, step: 'greeting', since: step.now - age, wire });",
     replace:
-      "this.#attempt({ ...attempt, step: 'greeting', since: step.now, wire });\n    this.#retry.reset();",
+      "this.#attempt({ ...attempt, step: 'greeting', since: step.now - age, wire });\n    this.#retry.reset();",
     test: 'test/scenarios/links.test.ts',
   },
   {

@@ -38,6 +38,8 @@ export interface Opened {
    * alone, and not to measure the latency. @default true
    */
   readonly pings?: boolean | undefined;
+  /** Milliseconds since it opened, where that is told later than it happened. @default 0 */
+  readonly age?: number | undefined;
 }
 
 /** What a link tells the client. */

@@ -26,7 +26,8 @@ export type Fact =
   | { fact: 'credentialsFailed'; ask: number; error: HoldfastError }
   /**
    * `rooms`: what its hello named, where that is not what it would name now. `transport`: which wire
-   * it is, where a transport has several. `pings: false`: a ping is dear there.
+   * it is, where a transport has several. `pings: false`: a ping is dear there. `age`: ms
+   * since it opened, where it is told late.
    */
   | {
       fact: 'opened';
@@ -34,6 +35,7 @@ export type Fact =
       rooms?: readonly RoomWish[] | undefined;
       transport?: string | undefined;
       pings?: boolean | undefined;
+      age?: number | undefined;
     }
   | { fact: 'lost'; link: number; fault: HoldfastError }
   /** The device is back: online, visible, resumed. */

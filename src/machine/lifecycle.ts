@@ -186,11 +186,12 @@ export class Lifecycle {
   }
 
   /** False for a link that was given up, or is open already. */
-  opened({ link, transport, pings = true }: Fact & { fact: 'opened' }, step: Step): boolean {
+  opened(fact: Fact & { fact: 'opened' }, step: Step): boolean {
+    const { link, transport, pings = true, age = 0 } = fact;
     const attempt = attemptOf(this.#phase);
     if (attempt?.step !== 'dialing' || attempt.link !== link) return false;
     const wire = { transport: transport ?? this.#options.transport, pings };
-    this.#attempt({ ...attempt, step: 'greeting', since: step.now, wire });
+    this.#attempt({ ...attempt, step: 'greeting', since: step.now - age, wire });
     return true;
   }
 
