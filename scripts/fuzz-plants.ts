@@ -95,10 +95,10 @@ const plants: (Plant & { name: string })[] = [
     replace: '    else if (entry.place % 7 !== 0) this.#line.remove(entry);\n',
   },
   {
-    name: 'at-most-once is written again',
+    name: 'at-most-once of an earlier owner is written again',
     file: 'outbox.ts',
-    find: "(entry.delivery === 'exactly-once' && this.#session !== null);",
-    replace: "(entry.delivery !== 'at-least-once' && this.#session !== null);",
+    find: "const spent = entry.delivery === 'at-most-once' && entry.session !== null;",
+    replace: 'const spent = false;',
   },
   {
     name: 'another memory is as good',

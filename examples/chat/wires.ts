@@ -17,13 +17,17 @@ export interface Doors {
 /** Milliseconds; somebody sits here and watches whether the better wire is back. */
 const PROBE_PACE = 2_000;
 
+const sockets = ({ socketDoor }: Doors) => webSocket(`${socketDoor.replace('http', 'ws')}/realtime`);
+const events = ({ httpDoor }: Doors) => sse(`${httpDoor}/realtime`);
+const polls = ({ httpDoor }: Doors) => polling(`${httpDoor}/realtime`);
+
 const wires = {
-  websocket: ({ socketDoor }) => webSocket(`${socketDoor.replace('http', 'ws')}/realtime`),
-  'socket.io': ({ socketDoor }) => socketIo(socketDoor),
-  sse: ({ httpDoor }) => sse(`${httpDoor}/realtime`),
-  polling: ({ httpDoor }) => polling(`${httpDoor}/realtime`),
-  fallback: (doors) =>
-    fallback([wires.websocket(doors), wires.sse(doors), wires.polling(doors)], {
+  websocket: sockets,
+  'socket.io': ({ socketDoor }: Doors) => socketIo(socketDoor),
+  sse: events,
+  polling: polls,
+  fallback: (doors: Doors) =>
+    fallback([sockets(doors), events(doors), polls(doors)], {
       headStart: 1_000,
       probeInterval: PROBE_PACE,
       // The page starts from the best wire, whatever the last visit found.

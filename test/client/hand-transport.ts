@@ -1,6 +1,6 @@
 /** A transport played by hand, without manners: it may speak after `close()`, and in any order. */
 import type { Link, LinkEvents, Transport } from '../../src/client/transport.js';
-import { jsonCodec } from '../../src/protocol/codec.js';
+import { encoded, jsonCodec } from '../../src/protocol/codec.js';
 import { closeFault } from '../../src/protocol/errors.js';
 import type { ClientFrame, Hello, ServerFrame } from '../../src/protocol/frame.js';
 
@@ -67,8 +67,10 @@ function handLink(hello: () => Hello, on: LinkEvents): HandLink {
 
 function wireOf(link: HandLink): Link {
   return {
-    send(wires) {
-      for (const wire of wires) link.sent.push(JSON.parse(String(wire)) as ClientFrame);
+    send(frames) {
+      for (const wire of encoded(jsonCodec, frames)) {
+        link.sent.push(JSON.parse(String(wire)) as ClientFrame);
+      }
     },
     close(code, reason) {
       link.hungUp ??= { code, reason };

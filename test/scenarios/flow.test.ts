@@ -59,8 +59,8 @@ describe('a server that stops reading', () => {
           get bufferedAmount() {
             return dialed.bufferedAmount;
           },
-          send(wires) {
-            dialed.send(wires);
+          send(frames) {
+            dialed.send(frames);
             gauge.most = Math.max(gauge.most, dialed.bufferedAmount);
           },
         };

@@ -205,9 +205,10 @@ export class ConnectionWatch {
       if (watched !== undefined) this.#over(watched, null, onPurpose.has(reason));
     };
     const closing: Link = {
-      send: (wires) => {
-        for (const wire of wires) this.#wrote(String(wire));
-        inner.send(wires);
+      send: (frames) => {
+        // Requests come encoded.
+        for (const frame of frames) if (typeof frame === 'string') this.#wrote(frame);
+        inner.send(frames);
       },
       close: (code, reason) => {
         over(reason);
