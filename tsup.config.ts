@@ -4,6 +4,13 @@ import { defineConfig } from 'tsup';
 const entries = {
   index: 'src/index.ts',
   websocket: 'src/transports/websocket.ts',
+  'drop-in': 'src/drop-in/reconnecting-web-socket.ts',
+  'socket.io': 'src/transports/socket.io.ts',
+  sse: 'src/transports/sse.ts',
+  polling: 'src/transports/polling.ts',
+  fallback: 'src/transports/fallback.ts',
+  webhook: 'src/transports/webhook.ts',
+  'message-pack': 'src/protocol/message-pack.ts',
   server: 'src/server/index.ts',
   'server/sqlite': 'src/server/sqlite-journal.ts',
   storage: 'src/storage/define.ts',

@@ -85,9 +85,13 @@ async function checkBundles(): Promise<void> {
       page.script = code;
       const tab = await browser.newPage();
       await tab.goto(page.url);
-      const answer = await tab.evaluate(`globalThis.shout(${JSON.stringify(hub.url)}, 'hi')`);
+      for (const wire of (await tab.evaluate('globalThis.wires')) as string[]) {
+        const asked = [hub.url, 'hi', wire].map((one) => JSON.stringify(one)).join();
+        const answer = await tab.evaluate(`globalThis.shout(${asked})`);
+        if (answer !== 'HI') throw new Error(`The page got ${String(answer)} over ${wire}`);
+      }
+      if (!(await tab.evaluate('globalThis.isDropIn'))) throw new Error('The drop-in is none');
       await tab.close();
-      if (answer !== 'HI') throw new Error(`The page got ${String(answer)}`);
       return `${code.length} bytes`;
     });
   }
@@ -121,7 +125,7 @@ async function startHub(): Promise<Endpoint> {
     authorizeRoom: () => true,
     handlers: { 'text:shout': (text) => String(text).toUpperCase() },
   });
-  const server = createServer();
+  const server = createServer((request, response) => void hub.handleHttp(request, response));
   hub.attachWebSocket(server, { path: '/realtime' });
   const port = await listen(server);
   return {

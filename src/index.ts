@@ -14,6 +14,15 @@ export {
   type ReconnectOptions,
 } from './client/options.js';
 export type { RequestOptions, SendOptions } from './client/outgoing.js';
+export {
+  type PlainAbout,
+  type PlainData,
+  type PlainFrame,
+  type PlainOpening,
+  type PlainOptions,
+  type PlainSaid,
+  plain,
+} from './client/plain.js';
 export type { JoinOptions, Room } from './client/room.js';
 export type { ClientStorage } from './client/storage.js';
 export type { Answer, TraceEntry, TraceOptions, TraceOrigin } from './client/trace.js';

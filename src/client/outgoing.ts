@@ -100,6 +100,7 @@ export class Outgoing {
     try {
       return this.#parts.transport.codec.encode(frame);
     } catch (cause) {
+      if (cause instanceof HoldfastError) throw cause;
       throw new HoldfastError(
         'INVALID_PAYLOAD',
         `The payload of "${frame.type}" cannot be encoded.`,

@@ -46,6 +46,10 @@ export interface Opened {
 export interface LinkEvents {
   /** The wire is open and `hello` has been presented. */
   opened(as?: Opened): void;
+  /**
+   * A `goodbye` with a `reconnectAfter` below 0 is the transport's own: it has a better link open and
+   * welcomed, which the next dial is to take over.
+   */
   received(frame: ServerFrame | Garbled): void;
   closed(fault: HoldfastError): void;
 }

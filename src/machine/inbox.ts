@@ -45,11 +45,13 @@ export class Inbox {
   /** Returns true where a number is missing: the room must be joined again from its cursor. */
   receive(event: Event, room: Room | undefined, step: Step): boolean {
     this.counts.received++;
+    const isOurs = room !== undefined && room.wanted > 0;
     if (event.seq === undefined) {
-      if (this.#isNew(event.eventId)) this.#give(event, room, step);
+      if (event.room !== undefined && !isOurs) this.counts.stray++;
+      else if (this.#isNew(keyOf(event))) this.#give(event, room, step);
       return false;
     }
-    if (room?.onLink !== 'joined' || room.wanted === 0) {
+    if (!isOurs || room.onLink !== 'joined') {
       this.counts.stray++;
       return false;
     }
@@ -145,7 +147,9 @@ export class Inbox {
     }
     this.#close(room);
     const contained = gap.held.findIndex((event) => event.eventId === eventId);
-    if (eventId !== undefined && contained === -1 && eventId !== room.cursor) {
+    // Without numbers there is no history to ask for: what is held came after the join, as the state did.
+    const isNumbered = gap.held.every(({ seq }) => seq !== undefined);
+    if (isNumbered && eventId !== undefined && contained === -1 && eventId !== room.cursor) {
       room.cursor = eventId;
       room.reposition = true;
       room.relapses = gap.failures + 1;
@@ -189,6 +193,7 @@ export class Inbox {
     if (room.gap === null) return;
     step.out.push({ order: 'stopHealing', room: room.name, run: room.gap.run });
     // What was held is gone, and what was missing too: the next link goes on from before the gap.
+    for (const event of room.gap.held) this.#forget(keyOf(event));
     room.reposition = true;
     room.cursor = room.gap.cursor ?? undefined;
     this.#close(room);
@@ -249,8 +254,8 @@ export class Inbox {
   }
 
   /** Two generations of ids: as cheap as a Set, remembers between one window and two. */
-  #isNew(eventId: string): boolean {
-    if (this.#seen?.has(eventId) || this.#seenBefore?.has(eventId)) {
+  #isNew(key: string): boolean {
+    if (this.#seen?.has(key) || this.#seenBefore?.has(key)) {
       this.counts.duplicates++;
       return false;
     }
@@ -259,9 +264,19 @@ export class Inbox {
       this.#seen = null;
     }
     this.#seen ??= new Set();
-    this.#seen.add(eventId);
+    this.#seen.add(key);
     return true;
   }
+
+  #forget(key: string): void {
+    this.#seen?.delete(key);
+    this.#seenBefore?.delete(key);
+  }
+}
+
+/** Without numbers each room is told apart from the others: it may give the ids of its own. */
+function keyOf({ eventId, room }: Event): string {
+  return room === undefined ? eventId : `${room}\n${eventId}`;
 }
 
 function gapError(room: string, reason: GapReason): HoldfastError {

@@ -85,6 +85,8 @@ export class Retry {
    * before any connection was stable, is not dialed faster than one that cannot be reached.
    */
   pause(pause: number, roll: number): number {
+    // Below 0, which no server can say (the guard refuses it): a transport has the next link open already.
+    if (pause < 0) return 0;
     const asked = Math.min(pause, LONGEST_PAUSE);
     if (this.#stableAt === NEVER || this.#goodbyes++ === 0) return asked;
     return Math.max(asked, backoff(this.#goodbyes, roll, this.#options));

@@ -36,7 +36,7 @@ class NodeSocket implements Socket {
     const settings: ClientOptions & { closeTimeout: number } = {
       headers: { ...options.headers },
       // Compressing small messages costs more time and memory than it saves bytes.
-      perMessageDeflate: false,
+      perMessageDeflate: options.perMessageDeflate ?? false,
       // How long a close may wait for a silent peer; the 30 s of ws would keep a process alive.
       closeTimeout: 2_000,
     };

@@ -30,4 +30,6 @@ export interface Refusal {
 export interface SocketOptions {
   /** Request headers of the handshake. Node only: browsers do not let a page set them. */
   readonly headers?: Readonly<Record<string, string>> | undefined;
+  /** Offers compression. Node only: browsers always offer it. @default false */
+  readonly perMessageDeflate?: boolean | undefined;
 }

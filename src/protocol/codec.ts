@@ -1,4 +1,5 @@
 /** The only door for `unknown`: text or bytes on one side, frames on the other. */
+import { fromText, toText } from './bytes.js';
 import type { ClientFrame, Garbled, Request, ServerFrame } from './frame.js';
 import { serverFrame } from './guard.js';
 
@@ -21,12 +22,12 @@ export interface Codec {
 /** One frame is one JSON object in one text message. */
 export const jsonCodec: Codec = Object.freeze({
   name: 'json',
-  encode: (frame: ClientFrame) => JSON.stringify(frame),
+  encode: (frame: ClientFrame) => toText(frame),
   decode(wire: unknown): ServerFrame | Garbled {
     if (typeof wire !== 'string') return { kind: 'garbled', why: 'not text' };
     let value: unknown;
     try {
-      value = JSON.parse(wire);
+      value = fromText(wire);
     } catch {
       return { kind: 'garbled', why: 'not JSON' };
     }
@@ -34,7 +35,7 @@ export const jsonCodec: Codec = Object.freeze({
   },
   payload(wire: Wire): unknown {
     try {
-      return (JSON.parse(String(wire)) as Partial<Request>).payload;
+      return (fromText(String(wire)) as Partial<Request>).payload;
     } catch {
       return undefined;
     }

@@ -118,7 +118,7 @@ export function closeFault(closeCode: number, reason: string): HoldfastError {
   );
 }
 
-/** What was answered in place of a WebSocket. Browsers hide all of it. */
+/** What was answered in place of a WebSocket, where browsers hide all of it, or of frames. */
 export interface HttpRefusal {
   readonly status: number;
   /** Milliseconds, from its `Retry-After`. */
@@ -140,8 +140,8 @@ const statusCodes: Readonly<Record<number, ErrorCode>> = {
 };
 
 /**
- * The error a refused upgrade stands for. No request and no room was refused with it, so trying again
- * can help, but for 403. A page for people is a portal's or a proxy's, which knows nothing of our
+ * The error that a status stands for in place of a connection. No request and no room was refused with
+ * it, so trying again can help, but for 403. A page for people is a portal's or a proxy's, which knows nothing of our
  * credentials: of its statuses 429 alone is believed.
  */
 export function statusFault({ status, retryAfter, isPage }: HttpRefusal): HoldfastError {
@@ -149,7 +149,7 @@ export function statusFault({ status, retryAfter, isPage }: HttpRefusal): Holdfa
   const code = said ?? 'CONNECTION_FAILED';
   return new HoldfastError(
     code,
-    `The upgrade to WebSocket was refused with HTTP status ${status}. Check the URL, and what answers there.`,
+    `The server refused with HTTP status ${status}. Check the URL, and what answers there.`,
     { retryable: code !== 'UNAUTHORIZED', retryAfter, details: { status } },
   );
 }

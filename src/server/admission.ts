@@ -12,6 +12,8 @@ import type { WireRequest } from './wire.js';
 export interface Admission {
   readonly hello: Hello;
   readonly request: WireRequest;
+  /** Of the connection. */
+  readonly maxRooms: number;
   readonly abort: Abort;
   /** The connection was closed, or the hub leaves: nothing more is to be done. */
   readonly isOver: () => boolean;
@@ -61,10 +63,11 @@ async function seated(core: Core, seats: Seats, admission: Identified): Promise<
     seat = seats.of(identity.key, clientId);
     if (!linked.accepted || link < seat.link) throw superseded(link);
     if (!isOver() && !seats.isFull(seat) && kicked(identity.key) === undefined) {
-      enter({ seat, identity, welcome: welcomeOf(core, identity, linked.session) });
+      enter({ seat, identity, welcome: welcomeOf(core, admission, linked.session) });
       return;
     }
-    core.journal.unlink(seat.key, link);
+    // A wire that is opened anew has the link of the one that is still served.
+    if (seat.peer === undefined || seat.link !== link) core.journal.unlink(seat.key, link);
     if (isOver()) return;
     refuseKicked(kicked(identity.key));
     refuseOverLimit(core, seats, seat);
@@ -73,24 +76,24 @@ async function seated(core: Core, seats: Seats, admission: Identified): Promise<
   }
 }
 
-function welcomeOf(core: Core, identity: Identity, session: string): Welcome {
+function welcomeOf(core: Core, { identity, maxRooms }: Identified, session: string): Welcome {
   const welcome: Welcome = {
     kind: 'welcome',
     connectionId: core.settings.environment.id(),
     session,
-    terms: termsOf(core, identity.expiresIn),
+    terms: termsOf(core, identity, maxRooms),
   };
   if (identity.isNamed) welcome.user = identity.key;
   return welcome;
 }
 
-function termsOf(core: Core, expiresIn: number | undefined): Terms {
+function termsOf(core: Core, { expiresIn }: Identity, maxRooms: number): Terms {
   const { heartbeat, limits, journal, retrySpread } = core.settings;
   const terms: Terms = {
     heartbeat,
     maxMessageSize: limits.maxMessageSize,
     messagesPerSecond: limits.messagesPerSecond,
-    maxRooms: limits.roomsPerConnection,
+    maxRooms,
     replayWindow: journal.replayWindow,
     requestWindow: journal.requestWindow,
     retrySpread,

@@ -1,6 +1,7 @@
 /** What the parts of one hub share. */
 
 import type { Clock } from '../lib/clock.js';
+import { toText } from '../protocol/bytes.js';
 import { validate } from '../protocol/contract.js';
 import { HoldfastError } from '../protocol/errors.js';
 import { isReservedRoom, isReservedType, ME } from '../protocol/frame.js';
@@ -70,7 +71,7 @@ export class Core {
       validate(schema, payload, `event "${type}"`);
     }
     const fields = { room: room.wire, type, timestamp: this.clock.date(), payload };
-    return { room: room.journal, body: JSON.stringify(fields).slice(1) };
+    return { room: room.journal, body: toText(fields).slice(1) };
   }
 }
 

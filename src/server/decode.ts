@@ -1,7 +1,9 @@
 /** The server's door for `unknown`: what a wire brought, as a frame of a client, or why it is none. */
+import { fromText } from '../protocol/bytes.js';
 import { byteLength } from '../protocol/codec.js';
 import { HoldfastError } from '../protocol/errors.js';
 import { type ClientFrame, type Garbled, PROTOCOL } from '../protocol/frame.js';
+import { unpack } from '../protocol/message-pack-reader.js';
 import { clientFrame } from '../protocol/schema.js';
 
 /** What was not understood; `requestId` where somebody waits for its answer. */
@@ -9,18 +11,21 @@ export interface GarbledFrame extends Garbled {
   readonly requestId?: string;
 }
 
-/** @throws HoldfastError `MESSAGE_TOO_LARGE` */
+/** Text is JSON, bytes are MessagePack. @throws HoldfastError `MESSAGE_TOO_LARGE` */
 export function decode(wire: unknown, maxMessageSize: number): ClientFrame | GarbledFrame {
-  if (typeof wire !== 'string') return { kind: 'garbled', why: 'The frame is not text.' };
+  if (typeof wire !== 'string' && !(wire instanceof Uint8Array)) {
+    return { kind: 'garbled', why: 'The frame is neither text nor bytes.' };
+  }
   // A unit is at most three bytes: most frames need not be counted.
   if (wire.length * 3 > maxMessageSize && byteLength(wire) > maxMessageSize) {
     throw new HoldfastError('MESSAGE_TOO_LARGE', `A frame has at most ${maxMessageSize} bytes.`);
   }
   let value: unknown;
   try {
-    value = JSON.parse(wire);
+    value = typeof wire === 'string' ? fromText(wire) : unpack(wire);
   } catch {
-    return { kind: 'garbled', why: 'The frame is not JSON.' };
+    const what = typeof wire === 'string' ? 'JSON' : 'MessagePack';
+    return { kind: 'garbled', why: `The frame is not ${what}.` };
   }
   const parsed = clientFrame.safeParse(value);
   return parsed.success ? parsed.data : garbled(value);

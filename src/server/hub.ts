@@ -1,5 +1,5 @@
 /** The server half: takes wires in, keeps rooms and requests, publishes, and leaves in good order. */
-import type { Server } from 'node:http';
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { Server as SecureServer } from 'node:https';
 import * as z from 'zod';
 import type { AnyContract, Contract, EventInput, EventType } from '../protocol/contract.js';
@@ -7,12 +7,14 @@ import { HoldfastError } from '../protocol/errors.js';
 import type { Goodbye } from '../protocol/frame.js';
 import { Core, ownRoom, type RoomName, sharedRoom } from './core.js';
 import { errorBody } from './failure.js';
+import { HttpDoor } from './http.js';
 import { cursorOf } from './journal.js';
 import type { HubMetrics } from './metrics.js';
 import { type HubOptions, type Settings, settle, span } from './options.js';
 import { Peer, type PeerHost } from './peer.js';
 import { Requests } from './requests.js';
 import { Seats } from './seats.js';
+import { attachSocketIO, type SocketIoServer } from './socket-io.js';
 import { attachWebSocket, type WebSocketOptions } from './websocket.js';
 import { Wheel } from './wheel.js';
 import type { ServerWire, ServerWireEvents } from './wire.js';
@@ -44,6 +46,20 @@ export interface Hub<C extends Contract = AnyContract, U = string> {
    * @returns its detach, which also ends the connections that came in by it.
    */
   attachWebSocket(server: Server | SecureServer, options?: WebSocketOptions): () => void;
+  /**
+   * Serves the connections of a Socket.IO server, or of one of its namespaces, with events of their own
+   * beside the hub's if you like. That server needs a `maxHttpBufferSize` of `limits.maxMessageSize` and
+   * 1,024, and no `connectionStateRecovery`.
+   * @returns its detach, which also ends the connections that came in by it.
+   * @throws TypeError where its options would break the hub's promises, with the cure.
+   */
+  attachSocketIO(io: SocketIoServer): () => void;
+  /**
+   * Serves one request of an HTTP server: streams, polls and errands by POST, and CORS preflights.
+   * Which path that is, the application says. It answers whatever it is given, by itself, and never
+   * throws.
+   */
+  handleHttp(request: IncomingMessage, response: ServerResponse): void;
   /**
    * Resolves once the journal has the event. The payload is checked, then sent as it was given:
    * leave out what clients may not see.
@@ -103,6 +119,7 @@ class LocalHub implements Hub<AnyContract, unknown>, PeerHost {
   goodbye: Goodbye | undefined;
   readonly #requests: Requests;
   readonly #wheel: Wheel;
+  readonly #http: HttpDoor;
   /** Every wire that is not closed yet. */
   readonly #peers = new Set<Peer>();
   readonly #detachments = new Set<() => void>();
@@ -124,8 +141,17 @@ class LocalHub implements Hub<AnyContract, unknown>, PeerHost {
     });
     this.#requests = new Requests(this.core);
     this.seats = new Seats(this.core, this.#requests, () => this.#wake());
-    const { timeout } = settings.heartbeat;
-    this.#wheel = new Wheel(this.core.clock, Math.min(1_000, Math.max(20, timeout / 5)));
+    const { interval, timeout } = settings.heartbeat;
+    const look = Math.min(1_000, Math.max(20, Math.min(timeout / 5, interval / 20)));
+    this.#wheel = new Wheel(this.core.clock, look);
+    this.#http = new HttpDoor({
+      core: this.core,
+      seats: this.seats,
+      accept: (wire) => this.accept(wire),
+      isClosed: () => this.#isClosed || this.#isFenced,
+      isLeaving: () => this.#isClosed || this.goodbye !== undefined,
+      changed: () => this.#wake(),
+    });
   }
 
   // A field, so that it can be handed on as it is.
@@ -139,18 +165,15 @@ class LocalHub implements Hub<AnyContract, unknown>, PeerHost {
   };
 
   attachWebSocket(server: Server | SecureServer, options: WebSocketOptions = {}): () => void {
-    const { maxMessageSize, origins } = this.core.settings.limits;
-    const detach = attachWebSocket(server, {
-      ...options,
-      maxMessageSize,
-      origins,
-      accept: (wire) => this.accept(wire),
-    });
-    this.#detachments.add(detach);
-    return () => {
-      this.#detachments.delete(detach);
-      detach();
-    };
+    return this.#attached(attachWebSocket(server, { ...options, ...this.#door }));
+  }
+
+  attachSocketIO(io: SocketIoServer): () => void {
+    return this.#attached(attachSocketIO(io, this.#door));
+  }
+
+  handleHttp(request: IncomingMessage, response: ServerResponse): void {
+    this.#http.handle(request, response);
   }
 
   async publish(room: string, type: string, payload: unknown): Promise<Published> {
@@ -210,6 +233,20 @@ class LocalHub implements Hub<AnyContract, unknown>, PeerHost {
     this.#wake();
   }
 
+  /** What connections come in by. */
+  get #door() {
+    const { maxMessageSize, origins } = this.core.settings.limits;
+    return { maxMessageSize, origins, accept: this.accept };
+  }
+
+  #attached(detach: () => void): () => void {
+    this.#detachments.add(detach);
+    return () => {
+      this.#detachments.delete(detach);
+      detach();
+    };
+  }
+
   async #publish(room: RoomName, type: string, payload: unknown): Promise<Published> {
     const draft = this.core.draft(room, type, payload);
     const result = await this.core.writer.write({ events: [draft] });
@@ -260,13 +297,15 @@ class LocalHub implements Hub<AnyContract, unknown>, PeerHost {
     if (drain) await this.#drain(over);
     this.#isClosed = true;
     this.#requests.stop(new Error('The server closes.'));
+    this.#http.shut();
     await this.#until(() => this.seats.pending === 0, CLOSE_GRACE);
     await this.core.writer.idle();
     for (const peer of this.#peers) peer.close(1001, 'The server closes.');
     await this.core.journal.close();
-    const isGone = () => this.#peers.size === 0;
+    const isGone = () => this.#peers.size === 0 && this.#http.isIdle;
     await this.#until(isGone, CLOSE_GRACE);
     for (const peer of this.#peers) peer.terminate();
+    this.#http.terminate();
     await this.#until(isGone, CLOSE_GRACE);
     for (const detach of this.#detachments) detach();
     this.#detachments.clear();
@@ -277,7 +316,11 @@ class LocalHub implements Hub<AnyContract, unknown>, PeerHost {
     const spread = Math.min(retrySpread > 0 ? retrySpread : over, over / 2);
     this.goodbye = { kind: 'goodbye', reason: 'The server is restarting.', spread };
     for (const peer of this.#peers) peer.sayGoodbye(this.goodbye);
-    await this.#until(() => this.#hurried || (this.#open === 0 && this.seats.pending === 0), over);
+    const { pollers } = this.#http;
+    const isDone = () => this.#open === 0 && this.seats.pending === 0 && pollers.areGone;
+    const unwatch = pollers.watch(() => this.#wake());
+    await this.#until(() => this.#hurried || isDone(), over);
+    unwatch();
   }
 
   /** Waits for a condition that `#wake` looks at, but not longer than `ms`. */

@@ -32,6 +32,7 @@ export {
   type Journal,
   type JournalNode,
   type JournalUser,
+  type Known,
   type Linked,
   type Position,
   parseCursor,
@@ -60,5 +61,7 @@ export type {
   RequestContext,
   RoomAction,
 } from './options.js';
+export type { SocketIoServer } from './socket-io.js';
+export type { SocketIoSocket } from './socket-io-wire.js';
 export type { WebSocketOptions } from './websocket.js';
 export type { ServerWire, ServerWireEvents, WireRequest } from './wire.js';

@@ -96,6 +96,12 @@ export type Linked =
   | { readonly accepted: true; readonly session: string }
   | { readonly accepted: false; readonly link: number };
 
+/** A client, as the journal knows it: its session, and the highest link that was accepted (-1: none yet). */
+export interface Known {
+  readonly session: string;
+  readonly link: number;
+}
+
 /** New events at a room's tail. `events` may leave some out, even all: readers then read. */
 export interface Appended {
   readonly room: string;
@@ -137,6 +143,8 @@ export interface JournalNode {
   link(client: string, link: number): Promise<Linked>;
   /** The link has ended; the request window starts unless there is a newer one. */
   unlink(client: string, link: number): void;
+  /** The client as `link` would find it; undefined where it is, or is about to be, forgotten. Changes nothing. */
+  known(client: string): Promise<Known | undefined>;
   claim(claim: Claim): Promise<Claimed>;
   /** What is known of a request, without claiming it. A node that died may still be `running` it. */
   recall(client: string, requestId: string): Promise<Recalled>;

@@ -5,6 +5,27 @@ export interface Heartbeat {
   readonly timeout: number;
 }
 
+/** Four fifths: what is told then arrives before the client asks. */
+const QUIET = 0.8;
+
+/** Whether the server was quiet for so long that a client which cannot ask should hear of it. */
+export class Quiet {
+  readonly #ms: number;
+  #wroteAt: number;
+
+  constructor({ interval }: Heartbeat, now: number) {
+    this.#ms = interval * QUIET;
+    this.#wroteAt = now;
+  }
+
+  /** @param wrote something was written since the last look; true where it is time to. */
+  look(now: number, wrote: boolean): boolean {
+    const isDue = !wrote && now - this.#wroteAt >= this.#ms;
+    if (wrote || isDue) this.#wroteAt = now;
+    return isDue;
+  }
+}
+
 export class Liveness {
   readonly #heartbeat: Heartbeat;
   #heard = false;

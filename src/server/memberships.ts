@@ -32,6 +32,7 @@ export interface MembershipsSetup {
   readonly core: Core;
   readonly outlet: Outlet;
   readonly userKey: string;
+  readonly maxRooms: number;
   /** Undefined where the user may join. */
   readonly authorize: (room: string) => Promise<ErrorBody | undefined>;
   /** The journal failed: the connection cannot keep its promises. */
@@ -99,11 +100,9 @@ export class Memberships {
     if (room.length > LONGEST_ROOM) {
       return refused(`A room's name has at most ${LONGEST_ROOM} characters.`);
     }
-    const { roomsPerConnection } = this.#setup.core.settings.limits;
-    if (this.#rooms.size <= roomsPerConnection) return undefined;
-    return refused(
-      `This connection is in ${roomsPerConnection} rooms, the limit. Leave some first.`,
-    );
+    const { maxRooms } = this.#setup;
+    if (this.#rooms.size <= maxRooms) return undefined;
+    return refused(`This connection is in ${maxRooms} rooms, the limit. Leave some first.`);
   }
 
   #add(room: string, step: Step): void {

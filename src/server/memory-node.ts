@@ -5,6 +5,7 @@ import {
   cursorOf,
   type JournalNode,
   type JournalUser,
+  type Known,
   type Linked,
   type Recalled,
   type StoredEvent,
@@ -110,6 +111,11 @@ export class MemoryNode implements JournalNode, OpenNode {
     if (client?.link !== link || client.node !== this.name) return;
     client.node = undefined;
     this.#store.left(key);
+  }
+
+  async known(key: string): Promise<Known | undefined> {
+    const client = this.#store.current(key);
+    return client && { session: client.session, link: client.link };
   }
 
   async claim(claim: Claim): Promise<Claimed> {

@@ -79,6 +79,12 @@ export class MemoryStore {
     return this.#clients.get(key);
   }
 
+  /** Not one that is about to be forgotten. */
+  current(key: string): RequestMemory | undefined {
+    const since = this.#departed.get(key) ?? Number.POSITIVE_INFINITY;
+    return this.now() - since > this.#bounds.requestWindow ? undefined : this.#clients.get(key);
+  }
+
   arrived(key: string): void {
     this.#departed.delete(key);
   }

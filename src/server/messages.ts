@@ -27,6 +27,7 @@ export class Messages {
   readonly #lines = new Map<string, Line<Waiting>>();
   readonly #abort: Abort;
   #waiting = 0;
+  #idle: (() => void) | undefined;
   #size = 0;
   #ended = false;
 
@@ -48,6 +49,11 @@ export class Messages {
     this.#line(message.room ?? ME).add({ message, size });
   }
 
+  /** Resolves once every message was heard, or dropped. For one that waits. */
+  async idle(): Promise<void> {
+    if (this.#waiting > 0) await new Promise<void>((resolve) => (this.#idle = resolve));
+  }
+
   /** Whatever still waits is dropped: its sender is gone. */
   end(): void {
     this.#ended = true;
@@ -62,6 +68,7 @@ export class Messages {
         this.#waiting--;
         this.#size -= size;
         if (made.length === 0) this.#lines.delete(room);
+        if (this.#waiting === 0) this.#idle?.();
       });
       this.#lines.set(room, made);
       line = made;

@@ -23,6 +23,8 @@ export interface Flow {
   readonly progressed: boolean;
   /** Milliseconds for which the buffer is full and nothing of it was taken. */
   readonly stalledFor: number;
+  /** Something was written since. */
+  readonly wrote: boolean;
 }
 
 export interface OutletSetup {
@@ -50,6 +52,7 @@ export class Outlet {
   #buffered = 0;
   #taken = 0;
   #hasDrained = false;
+  #wrote = false;
   #fullSince: number | undefined;
 
   constructor(wire: ServerWire, hub: { flusher: Flusher; breath: Breath }, setup: OutletSetup) {
@@ -92,6 +95,7 @@ export class Outlet {
     const texts = this.#texts;
     this.#texts = [];
     this.#gathered = 0;
+    this.#wrote = true;
     this.#wire.send(texts);
   }
 
@@ -110,10 +114,12 @@ export class Outlet {
     this.#buffered = bufferedAmount;
     this.#taken = taken;
     this.#hasDrained = false;
+    const wrote = this.#wrote;
+    this.#wrote = false;
     if (bufferedAmount < this.#highWater) this.#fullSince = undefined;
     else if (progressed) this.#fullSince = now;
     else this.#fullSince ??= now;
-    return { progressed, stalledFor: now - (this.#fullSince ?? now) };
+    return { progressed, stalledFor: now - (this.#fullSince ?? now), wrote };
   }
 
   close(code: number, reason: string): void {

@@ -6,7 +6,7 @@ import type { Core } from './core.js';
 import { Abort } from './deadline.js';
 import { decode, type GarbledFrame } from './decode.js';
 import { errorBody, refusalCode } from './failure.js';
-import { Liveness } from './liveness.js';
+import { Liveness, Quiet } from './liveness.js';
 import { Outlet } from './outlet.js';
 import { RateMeter } from './rate.js';
 import { failed } from './requests.js';
@@ -51,6 +51,7 @@ export class Peer implements Served, ServerWireEvents {
   readonly #wire: ServerWire;
   readonly #outlet: Outlet;
   readonly #liveness: Liveness;
+  readonly #quiet: Quiet;
   readonly #rate: RateMeter;
   readonly #acceptedAt: number;
   readonly #abort = new Abort();
@@ -71,6 +72,7 @@ export class Peer implements Served, ServerWireEvents {
       overfull: () => this.#cut('stalled'),
     });
     this.#liveness = new Liveness(heartbeat, now);
+    this.#quiet = new Quiet(heartbeat, now);
     this.#rate = new RateMeter(limits.messagesPerSecond, now);
     this.#acceptedAt = now;
   }
@@ -99,7 +101,12 @@ export class Peer implements Served, ServerWireEvents {
     try {
       const frame = decode(wire, this.#core.settings.limits.maxMessageSize);
       if (frame.kind === 'garbled') this.#garbled(frame);
-      else this.#handle({ frame, wait, size: String(wire).length });
+      else
+        this.#handle({
+          frame,
+          wait,
+          size: wire instanceof Uint8Array ? wire.length : String(wire).length,
+        });
     } catch (error) {
       this.#failed(error, 'a frame');
     }
@@ -144,16 +151,18 @@ export class Peer implements Served, ServerWireEvents {
     }
   }
 
-  supersede(): void {
+  supersede(link: number): void {
     if (this.#state.name !== 'open') return;
-    if (!this.#saidGoodbye) this.refuse(superseded());
+    const isReopened = this.#wire.keepAlive !== undefined && this.#state.standing.link === link;
+    if (isReopened) this.close(1000, 'This wire was opened anew.');
+    else if (!this.#saidGoodbye) this.refuse(superseded());
     else this.#state.standing.fence(this.#core.clock.now() + this.#core.settings.heartbeat.timeout);
   }
 
   supersededBy(link: number): void {
     if (this.#state.name !== 'open' || this.#state.standing.link > link) return;
     this.#state.standing.seat.leave(this);
-    this.supersede();
+    this.supersede(link);
   }
 
   /** Asks a welcomed client to move, and sends one away that is not welcomed yet. */
@@ -186,6 +195,11 @@ export class Peer implements Served, ServerWireEvents {
     if (this.#state.name === 'closed') return;
     this.#end({ name: 'closing', since: this.#core.clock.now() });
     this.#outlet.terminate();
+  }
+
+  get #maxRooms(): number {
+    const { roomsPerConnection } = this.#core.settings.limits;
+    return Math.min(roomsPerConnection, this.#wire.maxRooms ?? roomsPerConnection);
   }
 
   get #isOver(): boolean {
@@ -252,6 +266,7 @@ export class Peer implements Served, ServerWireEvents {
     await admit(this.#core, this.#host.seats, {
       hello,
       request: this.#wire.request,
+      maxRooms: this.#maxRooms,
       abort: this.#abort,
       isOver: () => this.#state.name !== 'admitting',
       enter: (admitted) => this.#open({ hello, ...admitted }),
@@ -266,6 +281,7 @@ export class Peer implements Served, ServerWireEvents {
         id: welcome.connectionId,
         transport: this.#wire.transport,
         request: this.#wire.request,
+        maxRooms: this.#maxRooms,
         outlet: this.#outlet,
         rate: this.#rate,
         abort: this.#abort,
@@ -285,12 +301,13 @@ export class Peer implements Served, ServerWireEvents {
 
   #tickOpen(now: number, standing: Standing): void {
     const { stalledTimeout } = this.#core.settings.limits;
-    const { progressed, stalledFor } = this.#outlet.look(now);
+    const { progressed, stalledFor, wrote } = this.#outlet.look(now);
     const life = this.#liveness.look(now, progressed);
+    const isSilent = this.#wire.keepAlive !== undefined;
     const why = standing.tick(now, this.#liveness.heardAt);
     if (why !== undefined) {
       this.refuse(why);
-    } else if (life === 'dead') {
+    } else if (life === 'dead' && !isSilent) {
       this.#cut('timedOut');
     } else if (this.#outlet.isOverfull) {
       this.#cut('stalled');
@@ -298,7 +315,8 @@ export class Peer implements Served, ServerWireEvents {
       this.#core.counters.stalled++;
       this.close(TRY_AGAIN_LATER, `Nothing was read for ${stalledTimeout} ms. Come back.`);
     } else {
-      if (life === 'ask') this.write(PING);
+      if (isSilent && this.#quiet.look(now, wrote)) this.#wire.keepAlive?.();
+      if (life === 'ask' && !isSilent) this.write(PING);
       this.#outlet.turns.beat();
     }
   }

@@ -1,5 +1,6 @@
 /** Runs requests once: claim, check, run, commit together with what was published, answer. */
 import { deferred } from '../lib/deferred.js';
+import { toText } from '../protocol/bytes.js';
 import { validate } from '../protocol/contract.js';
 import { HoldfastError } from '../protocol/errors.js';
 import { type ErrorBody, isReservedRoom, ME } from '../protocol/frame.js';
@@ -65,7 +66,7 @@ export class Requests {
   #replay(seat: Seat, request: PendingRequest, response: string | undefined): void {
     this.#core.counters.requestsReplayed++;
     if (response === undefined) this.#refuse(seat, request, unknown('forgotten'));
-    else seat.answer(request.requestId, response);
+    else seat.answer(request, response);
   }
 
   /** True where it must be tried again: another node had it, and has it no longer. */
@@ -223,7 +224,7 @@ export class Requests {
   #response({ type, requestId }: PendingRequest, data: unknown): string {
     const schemas = schemaOf(this.#core.settings.contract?.requests, type);
     if (schemas !== undefined) validate(schemas.data, data, `the response to "${type}"`);
-    return JSON.stringify({ kind: 'response', requestId, success: true, data });
+    return toText({ kind: 'response', requestId, success: true, data });
   }
 
   async #commit({ seat, request }: Asked, done: Done): Promise<void> {
@@ -235,7 +236,7 @@ export class Requests {
       // Refused: this node was declared dead, and another one has told the client so.
       if (!result.accepted) return;
       this.#core.counters.eventsPublished += events.length;
-      seat.answer(requestId, done.response);
+      seat.answer(request, done.response);
     } catch (error) {
       this.#core.report(error, `the journal, for the response to "${request.type}"`);
       this.#refuse(seat, request, unknown('journal'));
@@ -251,7 +252,7 @@ export class Requests {
   }
 
   #refuse(seat: Seat, request: PendingRequest, error: ErrorBody): void {
-    seat.tell(failed(request.requestId, error));
+    seat.tell(request, failed(request.requestId, error));
   }
 }
 

@@ -5,20 +5,27 @@
 import type { HoldfastError } from '../protocol/errors.js';
 import type { ErrorBody } from '../protocol/frame.js';
 import { Line } from './line.js';
+import type { Limits } from './options.js';
 
 /** A link, as its seat sees it. */
 export interface Served {
   write(text: string): void;
   /** The outcome of a request was written to it. */
   answered(requestId: string): void;
-  /** A newer link was welcomed here. */
-  supersede(): void;
+  /** A newer link was welcomed here, or this one anew. */
+  supersede(link: number): void;
   /** Another node welcomed this link: gives way to it if it is the newer one. */
   supersededBy(link: number): void;
   /** Says why, and closes. */
   refuse(error: HoldfastError): void;
   removeFrom(room: string, error: ErrorBody): void;
 }
+
+/**
+ * Takes the response of a request that did not come on a link; without one it gets none. False where
+ * nobody waits for it any more. Called more than once, the first counts.
+ */
+export type Reply = (text?: string) => boolean;
 
 export interface PendingRequest {
   readonly requestId: string;
@@ -31,7 +38,14 @@ export interface PendingRequest {
   readonly size: number;
   /** The newest link it came on: a repeat raises it. */
   link: number;
+  /** It came on a link itself, and is answered on the newest one. */
+  byLink: boolean;
+  /** Who waits for it beside. */
+  readonly replies: Reply[];
 }
+
+/** Times `maxMessageSize`: as large may all requests of one client be that wait or run. */
+const PENDING_MESSAGES = 8;
 
 /** What a seat leaves to its hub. */
 export interface SeatHost {
@@ -76,11 +90,6 @@ export class Seat {
     return this.#pending.size;
   }
 
-  /** Of their frames, in UTF-16 units. */
-  get pendingSize(): number {
-    return this.#pendingSize;
-  }
-
   get isIdle(): boolean {
     return this.#peer === undefined && this.#pending.size === 0;
   }
@@ -89,7 +98,7 @@ export class Seat {
     const old = this.#peer;
     this.#peer = peer;
     this.#link = link;
-    if (old !== peer) old?.supersede();
+    if (old !== peer) old?.supersede(link);
   }
 
   /** The link has ended; a newer one is not touched. */
@@ -99,15 +108,25 @@ export class Seat {
     if (this.isIdle) this.#host.emptied(this);
   }
 
-  /** Answers on the newest link; where there is none, the memory keeps the answer. */
-  answer(requestId: string, text: string): void {
-    this.#peer?.write(text);
-    this.#peer?.answered(requestId);
+  /** Answers whoever waits for it; where nobody does, the memory keeps the answer. */
+  answer(request: PendingRequest, text: string): void {
+    if (this.tell(request, text)) this.#peer?.answered(request.requestId);
   }
 
-  /** The same for what is no outcome, and so is not remembered. */
-  tell(text: string): void {
+  /** The same for what is no outcome, and so is not remembered. True where it went to the newest link. */
+  tell({ byLink, replies }: PendingRequest, text: string): boolean {
+    let isTaken = false;
+    for (const reply of replies) isTaken = reply(text) || isTaken;
+    // Whoever waited for it may listen on the newest link meanwhile.
+    if (isTaken && !byLink) return false;
     this.#peer?.write(text);
+    return true;
+  }
+
+  /** One request always fits, where nothing else waits. */
+  isFull(size: number, { pendingRequests, maxMessageSize }: Limits): boolean {
+    if (this.pending >= pendingRequests) return true;
+    return this.pending > 0 && this.#pendingSize + size > PENDING_MESSAGES * maxMessageSize;
   }
 
   /** Answers or joins a request that is known; false where it is not. */
@@ -124,6 +143,8 @@ export class Seat {
     const known = this.#pending.get(request.requestId);
     if (known !== undefined) {
       known.link = request.link;
+      known.byLink ||= request.byLink;
+      known.replies.push(...request.replies);
       return;
     }
     this.#pending.set(request.requestId, request);
@@ -139,6 +160,7 @@ export class Seat {
         await this.#host.answer(this, request);
         this.#pending.delete(request.requestId);
         this.#pendingSize -= request.size;
+        for (const reply of request.replies) reply();
         if (made.length === 0) this.#lines.delete(room);
         this.#host.done();
         if (this.isIdle) this.#host.emptied(this);

@@ -42,6 +42,16 @@ export class Clients {
     return row === undefined ? undefined : clientOf(row);
   }
 
+  /** Not one that is about to be forgotten. */
+  current(key: string): Client | undefined {
+    const since = this.#setup.now() - this.#setup.bounds.requestWindow;
+    const row = this.#database.get(
+      `${CLIENT} AND (departed_at IS NULL OR departed_at >= ?)`,
+      ...[packed(key), since],
+    );
+    return row === undefined ? undefined : clientOf(row);
+  }
+
   link(key: string, link: number, node: number): Linked {
     const client = this.client(key);
     if (link < client.link) return { accepted: false, link: client.link };

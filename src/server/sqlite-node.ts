@@ -5,6 +5,7 @@ import {
   cursorOf,
   type JournalNode,
   type JournalUser,
+  type Known,
   type Linked,
   type Position,
   type Recalled,
@@ -90,6 +91,11 @@ export class SqliteNode implements JournalNode, StoreNode {
 
   unlink(client: string, link: number): void {
     this.#quietly(() => this.#store.clients.unlink(client, link, this.id));
+  }
+
+  async known(key: string): Promise<Known | undefined> {
+    const client = await this.#do('read', () => this.#store.clients.current(key));
+    return client && { session: client.session, link: client.link };
   }
 
   async claim(claim: Claim): Promise<Claimed> {

@@ -5,13 +5,13 @@ import { type Admitted, wishesOf } from './admission.js';
 import type { Core } from './core.js';
 import type { Abort } from './deadline.js';
 import { authorize } from './identity.js';
+import { takeIn } from './intake.js';
 import { checkRooms, Memberships } from './memberships.js';
 import { Messages } from './messages.js';
 import type { Outlet } from './outlet.js';
 import type { RateMeter } from './rate.js';
 import { Renewal } from './renewal.js';
-import { failed } from './requests.js';
-import type { PendingRequest, Seat } from './seat.js';
+import type { Seat } from './seat.js';
 import type { WireRequest } from './wire.js';
 
 /** The connection that was welcomed. */
@@ -19,6 +19,7 @@ export interface StandingSetup {
   readonly id: string;
   readonly transport: string;
   readonly request: WireRequest;
+  readonly maxRooms: number;
   readonly outlet: Outlet;
   readonly rate: RateMeter;
   /** Ends with the connection. */
@@ -37,8 +38,6 @@ export interface Arrival {
 }
 
 const PONG = '{"kind":"pong"}';
-/** Times `maxMessageSize`: as large may all requests of one client be that wait or run. */
-const PENDING_MESSAGES = 8;
 /** How often the journal is told what a client has for certain, in ms. */
 const FORGET_INTERVAL = 30_000;
 /** Answers of which it is watched that they arrive; what is beyond stays in the journal. */
@@ -71,6 +70,7 @@ export class Standing {
       core,
       outlet,
       userKey: identity.key,
+      maxRooms: setup.maxRooms,
       authorize: (room) =>
         authorize(core, abort, { user: this.user, room, action: 'join', type: undefined }),
       failed: (error) => setup.broken(error, 'the journal'),
@@ -174,32 +174,11 @@ export class Standing {
     const { requestId, type, payload, room } = frame;
     const { seat, link, id, transport, user } = this;
     const connection = { id, transport };
-    const request = { requestId, type, payload, room, connection, user, size, link };
-    const isFull = this.#isFull(size);
-    const retryAfter = isFull ? this.#setup.rate.block(this.#core.clock.now(), 0) : wait;
-    if (retryAfter === undefined || seat.has(requestId)) {
-      seat.ask(request);
-      return;
-    }
-    const message = isFull
-      ? 'Too many or too large requests of this client wait for their answer.'
-      : 'Too many frames a second.';
-    void this.#limit(request, { code: 'RATE_LIMITED', message, retryable: true, retryAfter });
-  }
-
-  /** One request always fits, where nothing else waits. */
-  #isFull(size: number): boolean {
-    const { pending, pendingSize } = this.seat;
-    const { pendingRequests, maxMessageSize } = this.#core.settings.limits;
-    if (pending >= pendingRequests) return true;
-    return pending > 0 && pendingSize + size > PENDING_MESSAGES * maxMessageSize;
-  }
-
-  /** "Come again" says that nothing happened: not to a repeat of what ran already, or runs. */
-  async #limit(request: PendingRequest, error: ErrorBody): Promise<void> {
-    if (await this.seat.recall(request)) return;
-    this.#core.counters.rateLimited++;
-    this.#setup.outlet.write(failed(request.requestId, error));
+    const asked = { requestId, type, payload, room, connection, user, size, link };
+    const { rate, outlet } = this.#setup;
+    const refuse = (text: string) => outlet.write(text);
+    const request = { ...asked, byLink: true, replies: [] };
+    void takeIn(this.#core, { seat, rate, wait, refuse }, request);
   }
 
   /**

@@ -3,12 +3,40 @@ import type { IncomingMessage, Server } from 'node:http';
 import type { Server as SecureServer } from 'node:https';
 import type { Duplex } from 'node:stream';
 import { type WebSocket, WebSocketServer } from 'ws';
+import { fromText } from '../protocol/bytes.js';
 import type { Wire } from '../protocol/codec.js';
+import { pack } from '../protocol/message-pack-writer.js';
+import { Shared } from './shared.js';
+import { bytesTaken } from './socket-flow.js';
 import type { ServerWire, ServerWireEvents } from './wire.js';
 
 export interface WebSocketOptions {
   /** The path of upgrade requests to serve; others are left alone. @default "/realtime" */
   readonly path?: string | undefined;
+  /**
+   * Compresses what is written to clients that offer it, as browsers do. It costs far more memory and
+   * time than small frames are worth: measure before you switch it on. @default false
+   */
+  readonly perMessageDeflate?: boolean | DeflateOptions | undefined;
+}
+
+/** What `ws` takes of them. Sizes are bytes; without context takeover each frame is compressed alone. */
+export interface DeflateOptions {
+  /** Smaller frames stay as they are. @default 1024 */
+  readonly threshold?: number | undefined;
+  /** @default false */
+  readonly serverNoContextTakeover?: boolean | undefined;
+  /** @default false */
+  readonly clientNoContextTakeover?: boolean | undefined;
+  /** 8 to 15. @default 15 */
+  readonly serverMaxWindowBits?: number | undefined;
+  /** 8 to 15. @default 15 */
+  readonly clientMaxWindowBits?: number | undefined;
+  /** Frames compressed at a time, of all connections. @default 10 */
+  readonly concurrencyLimit?: number | undefined;
+  readonly zlibDeflateOptions?:
+    | { readonly level?: number | undefined; readonly memLevel?: number | undefined }
+    | undefined;
 }
 
 /** What the hub adds. */
@@ -18,22 +46,24 @@ export interface Attachment extends WebSocketOptions {
   readonly accept: (wire: ServerWire) => ServerWireEvents;
 }
 
-/** The subprotocol: one JSON frame in one text message. */
+/** One JSON frame in one text message. */
 const SUBPROTOCOL = 'holdfast.1';
+/** One MessagePack frame in one binary message. */
+const PACKED = 'holdfast.1.msgpack';
 
 const NOT_FOUND = 'HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 0\r\n\r\n';
 
 /** Serves until the returned detach is called, which ends what it served. */
 export function attachWebSocket(server: Server | SecureServer, attachment: Attachment): () => void {
-  const { path = '/realtime', maxMessageSize } = attachment;
+  const { path = '/realtime', maxMessageSize, perMessageDeflate = false } = attachment;
   const sockets = new WebSocketServer({
     noServer: true,
     clientTracking: true,
-    perMessageDeflate: false,
+    perMessageDeflate,
     maxPayload: maxMessageSize,
     handleProtocols: chooseProtocol,
   });
-  const texts = new SharedTexts();
+  const shared = { texts: new Shared((text) => Buffer.from(text)), packs: new Shared(packed) };
   const upgrade = (request: IncomingMessage, socket: Duplex, head: Buffer) => {
     // Node has taken its own listener away: an error that nobody hears ends the process.
     socket.on('error', () => {});
@@ -47,7 +77,7 @@ export function attachWebSocket(server: Server | SecureServer, attachment: Attac
       // An error is followed by a close, and the close is what counts.
       webSocket.on('error', () => {});
       const refusal = refusalOf(request, webSocket, attachment.origins);
-      if (refusal === undefined) serve(webSocket, { request, socket, texts, attachment });
+      if (refusal === undefined) serve(webSocket, { request, socket, shared, attachment });
       else webSocket.close(refusal.code, refusal.reason);
     });
   };
@@ -62,12 +92,17 @@ export function attachWebSocket(server: Server | SecureServer, attachment: Attac
 interface Served {
   readonly request: IncomingMessage;
   readonly socket: Duplex;
-  readonly texts: SharedTexts;
+  readonly shared: Encodings;
   readonly attachment: Attachment;
 }
 
-function serve(webSocket: WebSocket, { request, socket, texts, attachment }: Served): void {
-  const wire = new WebSocketWire(webSocket, { request, socket, texts });
+interface Encodings {
+  readonly texts: Shared<Buffer>;
+  readonly packs: Shared<Uint8Array | undefined>;
+}
+
+function serve(webSocket: WebSocket, { request, socket, shared, attachment }: Served): void {
+  const wire = new WebSocketWire(webSocket, { request, socket, shared });
   const events = attachment.accept(wire);
   wire.onDrain = () => events.drained();
   webSocket.on('message', (data, isBinary) => {
@@ -84,7 +119,7 @@ class WebSocketWire implements ServerWire {
   onDrain: () => void = () => {};
   readonly #webSocket: WebSocket;
   readonly #socket: Duplex;
-  readonly #texts: SharedTexts;
+  readonly #shared: Encodings;
 
   constructor(webSocket: WebSocket, of: Omit<Served, 'attachment'>) {
     const { request } = of;
@@ -95,22 +130,15 @@ class WebSocketWire implements ServerWire {
     };
     this.#webSocket = webSocket;
     this.#socket = of.socket;
-    this.#texts = of.texts;
+    this.#shared = of.shared;
   }
 
   get bufferedAmount(): number {
     return this.#webSocket.bufferedAmount;
   }
 
-  /** Node counts a write as buffered until all of it is out; its handle knows what is out already. */
   get taken(): number | undefined {
-    const handle: unknown = Reflect.get(this.#socket, '_handle');
-    if (typeof handle !== 'object' || handle === null) return undefined;
-    const written: unknown = Reflect.get(handle, 'bytesWritten');
-    const waiting: unknown = Reflect.get(handle, 'writeQueueSize');
-    return typeof written === 'number' && typeof waiting === 'number'
-      ? written - waiting
-      : undefined;
+    return bytesTaken(this.#socket);
   }
 
   send(wires: readonly Wire[]): void {
@@ -121,8 +149,9 @@ class WebSocketWire implements ServerWire {
     const last = wires.length - 1;
     wires.forEach((wire, index) => {
       const done = index === last ? this.#written : undefined;
-      if (typeof wire !== 'string') this.#webSocket.send(wire, { binary: true }, done);
-      else this.#webSocket.send(this.#texts.bytesOf(wire), { binary: false }, done);
+      const bytes = typeof wire === 'string' ? this.#packed(wire) : wire;
+      if (bytes !== undefined) this.#webSocket.send(bytes, { binary: true }, done);
+      else this.#webSocket.send(this.#shared.texts.of(`${wire}`), { binary: false }, done);
     });
     this.#socket.uncork();
   }
@@ -135,20 +164,20 @@ class WebSocketWire implements ServerWire {
     this.#webSocket.terminate();
   }
 
+  /** Undefined where it goes out as text: to clients of JSON, and what MessagePack cannot say. */
+  #packed(text: string): Uint8Array | undefined {
+    return this.#webSocket.protocol === PACKED ? this.#shared.packs.of(text) : undefined;
+  }
+
   readonly #written = (): void => this.onDrain();
 }
 
-/** Encodes a text once for everybody it is sent to in the same tick. */
-class SharedTexts {
-  readonly #bytes = new Map<string, Buffer>();
-
-  bytesOf(text: string): Buffer {
-    const known = this.#bytes.get(text);
-    if (known !== undefined) return known;
-    const bytes = Buffer.from(text);
-    if (this.#bytes.size === 0) queueMicrotask(() => this.#bytes.clear());
-    this.#bytes.set(text, bytes);
-    return bytes;
+/** Undefined for what is nested deeper than MessagePack is read. */
+function packed(text: string): Uint8Array | undefined {
+  try {
+    return pack(fromText(text));
+  } catch {
+    return undefined;
   }
 }
 
@@ -159,9 +188,9 @@ function pathOf(request: IncomingMessage): string | undefined {
 }
 
 function chooseProtocol(offered: Set<string>): string | false {
-  if (offered.has(SUBPROTOCOL)) return SUBPROTOCOL;
-  // A client that gets none of what it offered cannot be told why: it is refused after the upgrade.
   const [first] = offered;
+  for (const one of offered) if (one === SUBPROTOCOL || one === PACKED) return one;
+  // A client that gets none of what it offered cannot be told why: it is refused after the upgrade.
   return first ?? false;
 }
 
@@ -174,6 +203,6 @@ function refusalOf(
   if (origins !== undefined && origin !== undefined && !origins.includes(origin)) {
     return { code: 4403, reason: 'This origin may not connect. Add it to limits.origins.' };
   }
-  if (webSocket.protocol === '' || webSocket.protocol === SUBPROTOCOL) return undefined;
-  return { code: 1002, reason: `This server speaks the subprotocol ${SUBPROTOCOL} alone.` };
+  if (['', SUBPROTOCOL, PACKED].includes(webSocket.protocol)) return undefined;
+  return { code: 1002, reason: `This server speaks the subprotocols ${SUBPROTOCOL}, ${PACKED}.` };
 }

@@ -26,6 +26,14 @@ export interface ServerWire {
    * goes out bit by bit shows here before it shows in `bufferedAmount`.
    */
   readonly taken?: number | undefined;
+  /** Rooms that one connection of this wire may be in, where that is less than the hub allows. */
+  readonly maxRooms?: number | undefined;
+  /**
+   * For wires on which the client cannot answer: called in place of a `ping` when nothing was written
+   * for four fifths of the heartbeat's interval. The client is never timed out, its silence says
+   * nothing. It opens such a wire anew with the `link` it has, which ends the older one without a word.
+   */
+  keepAlive?(): void;
 }
 
 /** What a wire tells the hub. `closed` comes exactly once and last. */

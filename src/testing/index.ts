@@ -9,6 +9,13 @@ export type {
   ServerFrame,
   Welcome,
 } from '../protocol/frame.js';
+export type { Ending, HubParts, StageNetwork, TransportStage } from './conformance/stage.js';
+export {
+  type PromiseName,
+  type TransportRule,
+  type TransportRulesOptions,
+  transportRules,
+} from './conformance.js';
 export { ids, seededDice } from './dice.js';
 export type { Direction, EachWay, Faults, FrameTest, PassingFrame } from './memory-faults.js';
 export type { Accept } from './memory-link.js';

@@ -1,7 +1,8 @@
 /** One connection on a memory network: a client's link at one end, a server's wire at the other. */
+import type { Dialect } from '../client/dialect.js';
 import type { Link, LinkEvents } from '../client/transport.js';
 import type { Clock } from '../lib/clock.js';
-import { byteLength, type Codec, encoded, type Wire } from '../protocol/codec.js';
+import { byteLength, type Codec, encoded, type Outgoing, type Wire } from '../protocol/codec.js';
 import { closeFault, HoldfastError } from '../protocol/errors.js';
 import type { Hello } from '../protocol/frame.js';
 import type { ServerWire, ServerWireEvents, WireRequest } from '../server/wire.js';
@@ -14,6 +15,8 @@ export type Accept = (wire: ServerWire) => ServerWireEvents;
 export interface PairSetup {
   transport: string;
   codec: Codec;
+  /** Undefined for holdfast/1. */
+  dialect: Dialect | undefined;
   request: WireRequest;
   clock: Clock;
   /** Times the client's end: its device may sleep. */
@@ -77,7 +80,9 @@ export function memoryPair(setup: PairSetup, hello: () => Hello, on: LinkEvents)
 
   const link: Link = {
     send(frames) {
-      if (client === 'open') carry('up', encoded(setup.codec, frames));
+      if (client !== 'open') return;
+      if (talk === undefined) carry('up', encoded(setup.codec, frames));
+      else for (const frame of frames) speak(frame);
     },
     close(code = 1000, reason = '') {
       if (client === 'closed') return;
@@ -89,6 +94,20 @@ export function memoryPair(setup: PairSetup, hello: () => Hello, on: LinkEvents)
       return up.buffered;
     },
   };
+
+  const talk = setup.dialect?.begin(hello, {
+    send(data) {
+      if (client === 'open') carry('up', [data]);
+    },
+    received(frame) {
+      if (client === 'open') on.received(frame);
+    },
+  });
+
+  function speak(frame: Outgoing): void {
+    if (typeof frame === 'string' || frame instanceof Uint8Array) carry('up', [frame]);
+    else talk?.say(frame);
+  }
 
   const wire: ServerWire = {
     transport: setup.transport,
@@ -147,7 +166,7 @@ export function memoryPair(setup: PairSetup, hello: () => Hello, on: LinkEvents)
   function reachClient(parcel: Parcel): void {
     if (client === 'closed') return;
     if (parcel.kind === 'accepted') openClient();
-    else if (parcel.kind === 'wire') on.received(setup.codec.decode(parcel.wire));
+    else if (parcel.kind === 'wire') hear(parcel.wire);
     else if (parcel.kind === 'refused') closeClient(parcel.fault);
     else if (parcel.kind === 'close') {
       post('up', { ...parcel });
@@ -157,8 +176,14 @@ export function memoryPair(setup: PairSetup, hello: () => Hello, on: LinkEvents)
 
   function openClient(): void {
     client = 'open';
-    carry('up', [setup.codec.encode(hello())]);
+    if (talk === undefined) carry('up', [setup.codec.encode(hello())]);
     on.opened();
+    talk?.opened();
+  }
+
+  function hear(data: Wire): void {
+    if (talk === undefined) on.received(setup.codec.decode(data));
+    else talk.heard({ data });
   }
 
   function closeClient(fault: HoldfastError): void {

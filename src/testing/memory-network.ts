@@ -1,4 +1,5 @@
 /** A network in memory, for clients and servers in one test: fast, repeatable, and faulty on demand. */
+import type { Dialect } from '../client/dialect.js';
 import type { Transport } from '../client/transport.js';
 import type { Clock } from '../lib/clock.js';
 import { type Codec, jsonCodec } from '../protocol/codec.js';
@@ -99,11 +100,20 @@ export function memoryNetwork(options: MemoryNetworkOptions): MemoryNetwork {
   let dials = 0;
   let turn = 0;
 
-  function transport(about: MemoryTransportOptions = {}): Transport {
-    const { name = 'memory', codec = jsonCodec } = about;
+  function transport(about: MemoryTransportOptions = {}, dialect?: Dialect): Transport {
+    const { name = 'memory' } = about;
+    const { codec } = dialect ?? { codec: about.codec ?? jsonCodec };
     const clientClock = about.clock?.wire ?? about.clock ?? clock;
     const request = { url: 'memory:/', headers: {}, remoteAddress: undefined, ...about.request };
-    const setup = { transport: name, codec, request, clock, clientClock, random: options.random };
+    const setup = {
+      transport: name,
+      codec,
+      dialect,
+      request,
+      clock,
+      clientClock,
+      random: options.random,
+    };
     return {
       name,
       codec,
@@ -123,11 +133,12 @@ export function memoryNetwork(options: MemoryNetworkOptions): MemoryNetwork {
         );
         return link.pair.client;
       },
+      speak: (other) => transport(about, other),
     };
   }
 
   return {
-    transport,
+    transport: (about) => transport(about),
     serve(accept) {
       servers.push(accept);
       return () => {

@@ -9,3 +9,4 @@ export {
 } from './fault-proxy.node.js';
 export { captivePortal, type ProxyAccept, type ProxyAnswer } from './proxy-door.node.js';
 export type { ProxyConnection } from './proxy-pair.node.js';
+export { type RealStageOptions, realStage } from './real-stage.node.js';

@@ -1,4 +1,5 @@
 /** One connection of a scripted server: what the client sent over it, and phrases to answer with. */
+import { fromText, toText } from '../protocol/bytes.js';
 import type { Wire } from '../protocol/codec.js';
 import type {
   ClientFrame,
@@ -80,7 +81,7 @@ export function playedLink(wire: ServerWire, number: number): PlayedLink {
   }
 
   function send(...out: ServerFrame[]): void {
-    wire.send(out.map((frame) => JSON.stringify(frame)));
+    wire.send(out.map((frame) => toText(frame)));
   }
 
   return {
@@ -169,7 +170,7 @@ const kinds: Readonly<Record<ClientFrame['kind'], true>> = {
 
 /** A client under test sends frames; anything else is its bug, and fails the test. */
 function clientFrame(wire: unknown): ClientFrame {
-  const frame: unknown = typeof wire === 'string' ? JSON.parse(wire) : wire;
+  const frame: unknown = typeof wire === 'string' ? fromText(wire) : wire;
   if (isClientFrame(frame)) return frame;
   throw new TypeError(`The client sent what is no frame: ${String(wire).slice(0, 200)}`);
 }

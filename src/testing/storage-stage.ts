@@ -3,6 +3,7 @@ import type { Slot, StorageAdapter } from '../client/storage.js';
 import type { SavedRequest } from '../machine/fact.js';
 import type { Changes } from '../machine/order.js';
 import { ids } from './dice.js';
+import { shown } from './shown.js';
 import { VIRTUAL_EPOCH } from './virtual-clock.js';
 
 /** One storage, and whoever holds a slot of it. */
@@ -69,16 +70,4 @@ export function same(found: unknown, wanted: unknown): void {
 
 export function holds(isTrue: boolean, what: string): void {
   if (!isTrue) throw new Error(`The storage breaks a rule: ${what}`);
-}
-
-/** Every value as text: keys in order, and what JSON has no word for. */
-function shown(value: unknown): string {
-  if (value instanceof Uint8Array) return `bytes(${[...value]})`;
-  if (Array.isArray(value)) return `[${value.map(shown)}]`;
-  if (value instanceof Error) return `${value}`;
-  if (typeof value === 'object' && value !== null) {
-    const fields = Object.entries(value).sort(([one], [other]) => (one < other ? -1 : 1));
-    return `{${fields.map(([key, field]) => `${key}:${shown(field)}`)}}`;
-  }
-  return typeof value === 'string' ? JSON.stringify(value) : String(value);
 }

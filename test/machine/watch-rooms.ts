@@ -253,8 +253,13 @@ export class RoomWatch {
   #deliver(event: Event, scene: Scene, healed: string | null): void {
     const { eventId, seq } = event;
     if (seq === undefined || event.room === undefined) {
-      must(!this.#seen.has(eventId), 'I13', `delivers ${eventId} twice`);
-      this.#seen.add(eventId);
+      // Without numbers each room gives the ids of its own; what is left and joined again may be read again.
+      const key = `${event.room}|${eventId}`;
+      must(!this.#seen.has(key), 'I13', `delivers ${eventId} twice`);
+      if (event.room !== undefined) {
+        must(this.#room(event.room).wanted > 0, 'I13', `delivers ${eventId} of a room that was left`);
+      }
+      this.#seen.add(key);
       return;
     }
     const room = this.#room(event.room);

@@ -50,3 +50,15 @@ test('what its hello named is joined, and what came after it is joined once it s
   session.receive(welcome);
   expect(session.tick()).toEqual([{ kind: 'join', rooms: [{ room: 'late' }] }]);
 });
+
+test('a better link that waits is dialed at once, however soon after the last', () => {
+  const session = play().open();
+  for (const link of [2, 3, 4]) {
+    session.receive({ kind: 'goodbye', reason: 'upgrade', reconnectAfter: -1 });
+    session.wait(0);
+    expect(session.link).toBe(link);
+    session.do({ fact: 'opened', link });
+    session.receive(welcome, link);
+    expect(session.state.status).toBe('connected');
+  }
+});

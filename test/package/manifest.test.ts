@@ -24,7 +24,13 @@ test.each(entries)('%s is built from the source that the compiler takes', (name,
   expect(tsup).toMatchObject({ entry: { [built]: source } });
 });
 
-const nodeOnly = ['./server', './server/sqlite', './storage/sqlite', './testing/node'] as const;
+const nodeOnly = [
+  './server',
+  './server/sqlite',
+  './storage/sqlite',
+  './testing/node',
+  './webhook',
+] as const;
 
 test.each(nodeOnly)('%s is closed to browsers first', (name) => {
   expect(Object.entries(manifest.exports[name])[0]).toEqual(['browser', null]);

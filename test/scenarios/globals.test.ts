@@ -12,6 +12,12 @@ const code = `
 export { createClient, defineContract, defaults, HoldfastError } from 'holdfast';
 export { webSocket } from 'holdfast/websocket';
 export { indexedDbStorage } from 'holdfast/storage/indexed-db';
+export { fallback } from 'holdfast/fallback';
+export { sse } from 'holdfast/sse';
+export { polling } from 'holdfast/polling';
+export { socketIo } from 'holdfast/socket.io';
+export { messagePack } from 'holdfast/message-pack';
+export { ReconnectingWebSocket } from 'holdfast/drop-in';
 `;
 
 /** An application's first lines, before it connects: everything that must be harmless in SSR. */
@@ -25,6 +31,14 @@ var client = script.createClient({
   pauseWhenHidden: { afterMs: 1000 },
   outbox: { storage: script.indexedDbStorage() },
 });
+new script.ReconnectingWebSocket('wss://chat.example.com', [], { startClosed: true });
+script.webSocket('wss://chat.example.com', { codec: script.messagePack() });
+script.fallback([
+  script.webSocket('wss://chat.example.com/realtime'),
+  script.sse('https://chat.example.com/realtime'),
+  script.polling('https://chat.example.com/realtime'),
+]);
+script.socketIo('https://chat.example.com');
 client.onError(() => {});
 client.onTrace(() => {})();
 client.on('a:b', () => {});

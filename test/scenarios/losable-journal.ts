@@ -37,6 +37,7 @@ export function losableJournal(): LosableJournal {
         write: (writes) => node.write(writes),
         link: (client, link) => node.link(client, link),
         unlink: (client, link) => node.unlink(client, link),
+        known: (client) => node.known(client),
         claim: (claim) => node.claim(claim),
         recall: (client, requestId) => node.recall(client, requestId),
         forget: (client, requestIds) => node.forget(client, requestIds),

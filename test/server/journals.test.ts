@@ -413,6 +413,7 @@ describe.each(journals)('of the $name journal,', ({ create }) => {
               write: (writes) => orDown(() => node.write(writes)),
               link: (client, link) => orDown(() => node.link(client, link)),
               unlink: (client, link) => node.unlink(client, link),
+              known: (client) => orDown(() => node.known(client)),
               claim: (asked) => orDown(() => node.claim(asked)),
               recall: (client, requestId) => orDown(() => node.recall(client, requestId)),
               forget: (client, requestIds) => node.forget(client, requestIds),

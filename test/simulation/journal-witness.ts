@@ -42,6 +42,7 @@ export function witnessed(inner: Journal, { truth, isOver, wrong }: Witness): Jo
         link: (client, link) => node.link(client, link),
         unlink: (client, link) => node.unlink(client, link),
         claim: (claim) => node.claim(claim),
+        known: (client) => node.known(client),
         recall: (client, requestId) => node.recall(client, requestId),
         forget: (client, requestIds) => node.forget(client, requestIds),
         tell: (text) => node.tell(text),

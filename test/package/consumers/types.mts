@@ -1,9 +1,16 @@
 /** What a TypeScript application sees; compiled as ES module and as CommonJS. */
 import { type ConnectionState, createClient, defineContract, HoldfastError } from 'holdfast';
+import { ReconnectingWebSocket } from 'holdfast/drop-in';
+import { fallback } from 'holdfast/fallback';
+import { messagePack } from 'holdfast/message-pack';
+import { polling } from 'holdfast/polling';
 import { createHub } from 'holdfast/server';
 import { sqliteJournal } from 'holdfast/server/sqlite';
+import { socketIo } from 'holdfast/socket.io';
+import { sse } from 'holdfast/sse';
 import { indexedDbStorage } from 'holdfast/storage/indexed-db';
 import { virtualClock } from 'holdfast/testing';
+import { webhooks } from 'holdfast/webhook';
 import { webSocket } from 'holdfast/websocket';
 import * as z from 'zod';
 
@@ -28,6 +35,17 @@ client.on('message:received', (message) => message.text.trim());
 client.on('message:lost', () => {});
 // @ts-expect-error The text of a message is a string.
 client.on('message:received', (message) => message.text.toFixed());
+
+export const wires = [
+  webSocket('wss://chat.example.com', { codec: messagePack() }),
+  socketIo('https://chat.example.com', { transports: ['websocket'] }),
+  fallback([
+    sse('https://chat.example.com'),
+    polling('https://chat.example.com', { wait: 20_000 }),
+  ]),
+];
+export const socket: WebSocket = new ReconnectingWebSocket('wss://chat.example.com');
+export const hooks = webhooks({ contract: chat, secret: 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw' });
 
 export async function send(text: string): Promise<string> {
   // @ts-expect-error The contract has no such request.
