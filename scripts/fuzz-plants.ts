@@ -199,7 +199,7 @@ const plants: (Plant & { name: string })[] = [
   {
     name: 'eventIds are not remembered',
     file: 'inbox.ts',
-    find: '    this.#seen.add(eventId);\n',
+    find: '    this.#seen.add(key);\n',
     replace: '',
   },
   {

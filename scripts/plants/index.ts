@@ -8,6 +8,7 @@ import type { Plant } from './plant.ts';
 import { requests } from './requests.ts';
 import { rooms } from './rooms.ts';
 import { time } from './time.ts';
+import { wires } from './wires.ts';
 
 export const plants: readonly Plant[] = [
   ...links,
@@ -18,4 +19,5 @@ export const plants: readonly Plant[] = [
   ...credentials,
   ...messages,
   ...flow,
+  ...wires,
 ];

@@ -14,9 +14,8 @@ export const messages: Plant[] = [
     id: 'E42',
     breaks: 'the hub ends the connection',
     file: 'src/server/decode.ts',
-    find: "  } catch {\n    return { kind: 'garbled', why: 'The frame is not JSON.' };\n  }",
-    replace:
-      "  } catch {\n    throw new HoldfastError('PROTOCOL_ERROR', 'The frame is not JSON.');\n  }",
+    find: "return { kind: 'garbled', why: `The frame is not ${what}.` };",
+    replace: "throw new HoldfastError('PROTOCOL_ERROR', what);",
     test: 'test/scenarios/messages.test.ts',
   },
   {

@@ -105,8 +105,8 @@ export const rooms: Plant[] = [
     id: 'E27',
     breaks: 'a repeated eventId is delivered',
     file: 'src/machine/inbox.ts',
-    find: 'if (this.#isNew(event.eventId)) this.#give(event, room, step);',
-    replace: 'this.#isNew(event.eventId);\n      this.#give(event, room, step);',
+    find: 'else if (this.#isNew(keyOf(event))) this.#give(event, room, step);',
+    replace: 'else this.#give(event, room, step);',
     test: 'test/scenarios/rooms.test.ts',
   },
   {

@@ -63,5 +63,5 @@ export type {
 } from './options.js';
 export type { SocketIoServer } from './socket-io.js';
 export type { SocketIoSocket } from './socket-io-wire.js';
-export type { WebSocketOptions } from './websocket.js';
+export type { DeflateOptions, WebSocketOptions } from './websocket.js';
 export type { ServerWire, ServerWireEvents, WireRequest } from './wire.js';

@@ -1,5 +1,6 @@
 /** `plain()`: what holds with a server that does not speak holdfast/1, and what is honestly off. */
 import { HoldfastError } from 'holdfast';
+import { memoryStorage } from 'holdfast/testing';
 import { describe, expect, test, vi } from 'vitest';
 import { plain } from '../../src/client/plain.js';
 import { plainStage } from './plain-server.js';
@@ -195,6 +196,24 @@ describe('requests', () => {
     stage.last.say({ requestId: 'often', data: 2 });
     await stage.clock.advance(0);
     await expect(often).resolves.toBe(2);
+  });
+
+  test('are written again, exactly once being asked for, to a server that names its memory of them', async () => {
+    const stage = plainStage({ ready: true });
+    await stage.connect();
+    stage.last.say({ ready: true, session: 's-1' });
+    const answered = stage.client.request('a:b', 1, { requestId: 'r1' });
+    await stage.clock.advance(0);
+    await stage.reconnect();
+    stage.last.say({ ready: true, session: 's-1' });
+    await stage.clock.advance(0);
+    expect(stage.links.map(({ heard }) => heard)).toMatchObject([
+      [{ requestId: 'r1' }],
+      [{ requestId: 'r1' }],
+    ]);
+    stage.last.say({ requestId: 'r1', data: 'once' });
+    await stage.clock.advance(0);
+    await expect(answered).resolves.toBe('once');
   });
 
   test('that wait through an outage are written when the server is back', async () => {
@@ -404,6 +423,20 @@ describe('rooms', () => {
     expect(onGap.mock.calls).toMatchObject([[{ room: 'all', cursor: 'e7', reason: 'expired' }]]);
   });
 
+  test('go on after a reload from the last position that was the server’s own', async () => {
+    const storage = memoryStorage();
+    const before = plainStage({}, { outbox: { storage } });
+    void before.client.room('all').join();
+    await before.connect();
+    before.last.say({ type: 'a:b', room: 'all', eventId: 'e1' }, { type: 'a:b', room: 'all' });
+    await before.clock.advance(1_000);
+    storage.crash();
+    const after = plainStage({}, { outbox: { storage } });
+    void after.client.room('all').join({ since: 'stored' });
+    await after.connect();
+    expect(after.last.heard).toEqual([{ kind: 'join', room: 'all', since: 'e1' }]);
+  });
+
   test('may be named as joined again and again; only an explicit false is a gap', async () => {
     const onGap = vi.fn();
     const stage = plainStage({}, { onGap });
@@ -500,7 +533,7 @@ describe('rooms', () => {
 });
 
 describe('the opening', () => {
-  test('E37 writes the first messages, then joins one after another, then what waited', async () => {
+  test('writes the first messages, then joins one after another, then what waited', async () => {
     const stage = plainStage(
       {
         onOpen: ({ send, auth, rooms }) => {

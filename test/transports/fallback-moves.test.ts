@@ -465,8 +465,13 @@ describe('the way down', () => {
 
   test('a wire that has proven itself once is passed by like any other, where it fails there', async () => {
     const until = VIRTUAL_EPOCH + 3_600_000;
-    const store = { get: () => `${kept}`, set: (_: string, text: string) => void (kept = text) };
     let kept = `0,0,0,${until},0,0`;
+    const store = {
+      get: () => kept,
+      set(_: string, text: string) {
+        kept = text;
+      },
+    };
     const { client, clock, connected, dials, kill, sse, websocket } = place({
       fallback: { store },
     });
@@ -476,6 +481,21 @@ describe('the way down', () => {
     await clock.advance(10_000);
     expect(client.state).toMatchObject({ status: 'connected', transport: 'polling' });
     expect(dials()).toEqual([3, 1, 1]);
+  });
+
+  test('a wire that was killed proves nothing while the next one is sought', async () => {
+    const one = place({ fallback: { headStart: 6_000, probeInterval: 3_600_000 } });
+    const { client, clock, connected, dials, kill, polling, sse, websocket } = one;
+    kill(websocket, 300);
+    sse.set({ silent: true });
+    await connected();
+    await clock.advance(15_000);
+    expect(client.state.transport).toBe('polling');
+    sse.set(mended);
+    polling.cut();
+    await clock.advance(10_000);
+    expect(client.state.transport).toBe('sse');
+    expect(dials()[0]).toBe(3);
   });
 
   test('no other wire works either: the loss is told', async () => {

@@ -139,6 +139,20 @@ describe('a wire that has proven itself', () => {
     expect(dials().slice(1)).toEqual([0, 0]);
   });
 
+  test('E47 has proven itself from the end of its last link on, however long that was', async () => {
+    const one = place();
+    await proven(one);
+    const { client, clock, dials, websocket } = one;
+    await clock.advance(2 * HOUR);
+    websocket.set(refused);
+    websocket.cut();
+    await clock.advance(900);
+    websocket.set(mended);
+    await clock.advance(20_000);
+    expect(client.state.transport).toBe('websocket');
+    expect(dials().slice(1)).toEqual([0, 0]);
+  });
+
   test('E47 three refusals in a row are followed by the next wire within the third dial', async () => {
     const one = place();
     await proven(one);
@@ -366,8 +380,13 @@ describe('a refusal of the client', () => {
     client.connect().catch(() => {});
     await clock.advance(60_000);
     expect(client.state.error?.message).toContain('The server is leaving');
-    expect(dials.mock.calls.length).toBeGreaterThan(5);
+    const before = dials.mock.calls.length;
+    expect(before).toBeGreaterThan(5);
+    while (dials.mock.calls.length === before) await clock.advance(10);
     expect(sse.dials).toBe(0);
+    client.close();
+    await clock.settle();
+    expect(clock.pending).toBe(0);
   });
 
   test.each([

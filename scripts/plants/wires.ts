@@ -1,0 +1,77 @@
+/** Breaks of the edge cases of server-sent events and of fallback. */
+import type { Plant } from './plant.ts';
+
+export const wires: Plant[] = [
+  {
+    id: 'E46',
+    breaks: 'each chunk is decoded by itself',
+    file: 'src/transports/sse.ts',
+    find: 'decoder.decode(value, { stream: true })',
+    replace: 'decoder.decode(value)',
+    test: 'test/transports/sse.test.ts',
+  },
+  {
+    id: 'E46',
+    breaks: 'a comment is no sign of life',
+    file: 'src/transports/sse.ts',
+    find: 'if (!isTold) reading.alive();',
+    replace: '',
+    test: 'test/transports/sse.test.ts',
+  },
+  {
+    id: 'E46',
+    breaks: 'a 204 is dialed again',
+    file: 'src/transports/sse.ts',
+    find: 'if (status === 204)',
+    replace: 'if (status === 999)',
+    test: 'test/transports/sse.test.ts',
+  },
+  {
+    id: 'E46',
+    breaks: 'Retry-After is not read',
+    file: 'src/transports/http/call.ts',
+    find: "const said = headers.get('retry-after') ?? '';",
+    replace: "const said = headers.get('x-retry-after') ?? '';",
+    test: 'test/transports/sse.test.ts',
+  },
+  {
+    id: 'E47',
+    breaks: 'one useless attempt is enough',
+    file: 'src/transports/fallback/standing.ts',
+    find: 'const MANY = 2;',
+    replace: 'const MANY = 0;',
+    test: 'test/transports/fallback.test.ts',
+  },
+  {
+    id: 'E47',
+    breaks: 'a wire that worked is left for the next one at its first drop',
+    file: 'src/transports/fallback/race.ts',
+    find: '(isBeside || !memory.isTrusted(one.wire))',
+    replace: 'true',
+    test: 'test/transports/fallback.test.ts',
+  },
+  {
+    id: 'E47',
+    breaks: 'a server that is down counts against its wires',
+    file: 'src/transports/fallback/link.ts',
+    find: 'else memory.forgive();',
+    replace: 'else memory.blame(order);',
+    test: 'test/transports/fallback.test.ts',
+  },
+  {
+    id: 'E47',
+    breaks: 'nobody looks whether a better wire is back',
+    file: 'src/transports/fallback/link.ts',
+    find: 'if (wire.rank > 0) probeLater(wire);',
+    replace: '',
+    test: 'test/transports/fallback-moves.test.ts',
+  },
+  {
+    id: 'E47',
+    breaks: 'the way up is taken without what was heard on it',
+    file: 'src/transports/fallback/link.ts',
+    find: '(frame) => one.frames.push(frame)',
+    replace: '() => {}',
+    test: 'test/transports/fallback-moves.test.ts',
+  },
+];
