@@ -85,7 +85,7 @@ async function checkBundles(): Promise<void> {
       page.script = code;
       const tab = await browser.newPage();
       await tab.goto(page.url);
-      for (const wire of (await tab.evaluate('globalThis.wires')) as string[]) {
+      for (const wire of await tab.evaluate<string[]>('globalThis.wires')) {
         const asked = [hub.url, 'hi', wire].map((one) => JSON.stringify(one)).join();
         const answer = await tab.evaluate(`globalThis.shout(${asked})`);
         if (answer !== 'HI') throw new Error(`The page got ${String(answer)} over ${wire}`);

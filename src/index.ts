@@ -34,7 +34,6 @@ export type { Heartbeat } from './machine/liveness.js';
 export type { CredentialReason, GapReason, Order } from './machine/order.js';
 export type { RoomState } from './machine/rooms.js';
 export type { ConnectionState, Status } from './machine/status.js';
-export { type Codec, encoded, type Outgoing, type Wire } from './protocol/codec.js';
 export {
   type AnyContract,
   type Contract,
@@ -60,3 +59,4 @@ export type {
   RoomWish,
   ServerFrame,
 } from './protocol/frame.js';
+export { type Codec, encoded, type Outgoing, type Wire } from './protocol/wire.js';

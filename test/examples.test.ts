@@ -22,24 +22,28 @@ describe('npm run demo', () => {
     expect(status).toBe(0);
   }, 60_000);
 
-  test.each(wireNames)('--headless breaks the room for six seconds and finds nothing wrong, over %s', async (name) => {
-    const flags = ['--seconds', '6', '--seed', '7', '--transport', name];
-    const { code, out, err } = await demo('--headless', ...flags);
-    expect(err).toBe('');
-    expect(out).toContain(`Four clients over ${name}, 6 s of faults`);
-    expect(out).toContain('Nothing lost, nothing doubled, all in order.');
-    for (const row of [
-      'requests sent',
-      'events published',
-      'told as gaps',
-      'lost',
-      'doubled',
-      'gap notices',
-    ]) {
-      expect(out).toMatch(new RegExp(`^ *${row} +\\d+`, 'm'));
-    }
-    expect(code).toBe(0);
-  }, 60_000);
+  test.each(wireNames)(
+    '--headless breaks the room for six seconds and finds nothing wrong, over %s',
+    async (name) => {
+      const flags = ['--seconds', '6', '--seed', '7', '--transport', name];
+      const { code, out, err } = await demo('--headless', ...flags);
+      expect(err).toBe('');
+      expect(out).toContain(`Four clients over ${name}, 6 s of faults`);
+      expect(out).toContain('Nothing lost, nothing doubled, all in order.');
+      for (const row of [
+        'requests sent',
+        'events published',
+        'told as gaps',
+        'lost',
+        'doubled',
+        'gap notices',
+      ]) {
+        expect(out).toMatch(new RegExp(`^ *${row} +\\d+`, 'm'));
+      }
+      expect(code).toBe(0);
+    },
+    60_000,
+  );
 
   test('serves the page, and Ctrl-C ends it', async () => {
     const child = spawn(process.execPath, [main], { cwd: root });
@@ -69,7 +73,10 @@ describe('flags', () => {
   test.each([
     [['--help'], { run: 'help' }],
     [[], { run: 'page' }],
-    [['--headless', '--seed', '3'], { run: 'headless', seconds: 20, seed: 3, transport: 'websocket' }],
+    [
+      ['--headless', '--seed', '3'],
+      { run: 'headless', seconds: 20, seed: 3, transport: 'websocket' },
+    ],
     [
       ['--headless', '--seconds', '5', '--seed', '0', '--transport', 'sse'],
       { run: 'headless', seconds: 5, seed: 0, transport: 'sse' },
@@ -82,7 +89,10 @@ describe('flags', () => {
     [['--seconds', '5'], '--seconds belongs to --headless'],
     [['--headless', '--seconds', '0'], '--seconds is "0"'],
     [['--headless', '--seed', '-1'], /--seed/],
-    [['--headless', '--transport', 'pigeon'], '--transport is "pigeon". There are: websocket, socket.io,'],
+    [
+      ['--headless', '--transport', 'pigeon'],
+      '--transport is "pigeon". There are: websocket, socket.io,',
+    ],
     [['--transport', 'sse'], '--transport belongs to --headless'],
     [['--fast'], /^Unknown option '--fast'\.$/],
     [['--headless', '--seconds'], /argument missing\.$/],
@@ -151,7 +161,10 @@ describe('the judge', () => {
 
   test('finds the events that a broken wire loses and doubles', async () => {
     const options = { seconds: 1, seed: 1, clients: 1, print: () => {} };
-    const broken = await runHeadless({ ...options, transport: (doors) => stutter(wire('websocket', doors)) });
+    const broken = await runHeadless({
+      ...options,
+      transport: (doors) => stutter(wire('websocket', doors)),
+    });
     expect(broken.lost).toBeGreaterThan(0);
     expect(broken.doubled).toBeGreaterThan(0);
     expect(complaints(broken)).not.toEqual([]);

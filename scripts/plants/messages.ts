@@ -14,8 +14,8 @@ export const messages: Plant[] = [
     id: 'E42',
     breaks: 'the hub ends the connection',
     file: 'src/server/decode.ts',
-    find: "return { kind: 'garbled', why: `The frame is not ${what}.` };",
-    replace: "throw new HoldfastError('PROTOCOL_ERROR', what);",
+    find: "const what = typeof wire === 'string' ? 'JSON' : 'MessagePack';",
+    replace: "throw new HoldfastError('PROTOCOL_ERROR', 'It is no JSON.');",
     test: 'test/scenarios/messages.test.ts',
   },
   {

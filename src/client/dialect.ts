@@ -1,6 +1,7 @@
 /** The port for servers that speak something else than holdfast/1: `plain()` makes one of these. */
-import type { Codec, Wire } from '../protocol/codec.js';
+
 import type { ClientFrame, Garbled, Hello, ServerFrame } from '../protocol/frame.js';
+import type { Codec, Wire } from '../protocol/wire.js';
 
 /** Another language over the same wires. A transport's `speak` takes one. */
 export interface Dialect {

@@ -1,10 +1,10 @@
 /** What an application sends: checked against the contract, encoded once, then the machine's. */
 import type { Delivery } from '../machine/fact.js';
 import type { Status } from '../machine/status.js';
-import { byteLength, type Wire } from '../protocol/codec.js';
 import { type Contract, entryOf, validate } from '../protocol/contract.js';
 import { HoldfastError } from '../protocol/errors.js';
 import { isReservedType, type Message, type Request } from '../protocol/frame.js';
+import { byteLength, type Wire } from '../protocol/wire.js';
 import type { Driver } from './driver.js';
 import type { Environment } from './environment.js';
 import { checkChoice, checkNumber, REQUEST_TIMEOUT } from './options.js';

@@ -1,5 +1,5 @@
 /** One link to a server of another language: what it says becomes frames, and rooms get their verdicts. */
-import type { Wire } from '../protocol/codec.js';
+
 import { HoldfastError } from '../protocol/errors.js';
 import type {
   ErrorBody,
@@ -11,9 +11,10 @@ import type {
   ServerFrame,
 } from '../protocol/frame.js';
 import { serverFrame } from '../protocol/guard.js';
+import type { Wire } from '../protocol/wire.js';
 import type { Conversation, Talk } from './dialect.js';
 import { platformEnvironment } from './environment.js';
-import type { PlainAbout, PlainFrame, PlainOptions, PlainSaid } from './plain.js';
+import type { PlainAbout, PlainFrame, PlainOptions, PlainSaid } from './plain-options.js';
 
 /** A room, as this link knows it. */
 interface Place {

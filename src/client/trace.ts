@@ -2,7 +2,7 @@
 import type { Fact } from '../machine/fact.js';
 import type { Order } from '../machine/order.js';
 import type { SessionOptions } from '../machine/session.js';
-import type { Outgoing } from '../protocol/codec.js';
+import type { Outgoing } from '../protocol/wire.js';
 
 /** One step of the machine: a fact, what it found, and the orders that it led to. */
 export interface TraceEntry {

@@ -1,7 +1,8 @@
 /** The port: what the client asks of a wire. Write one of these to bring a wire of your own. */
-import type { Codec, Outgoing } from '../protocol/codec.js';
+
 import type { HoldfastError } from '../protocol/errors.js';
 import type { Garbled, Hello, ServerFrame } from '../protocol/frame.js';
+import type { Codec, Outgoing } from '../protocol/wire.js';
 import type { Dialect } from './dialect.js';
 
 /**

@@ -1,5 +1,5 @@
 /** What goes over a link, whichever it is: requests and messages out, events in, rooms both ways. */
-import type { Outgoing } from '../protocol/codec.js';
+
 import { HoldfastError } from '../protocol/errors.js';
 import {
   type Event,
@@ -8,6 +8,7 @@ import {
   type RoomVerdict,
   type RoomWish,
 } from '../protocol/frame.js';
+import type { Outgoing } from '../protocol/wire.js';
 import type { Ask, Restored, Tell } from './fact.js';
 import { storageOverdue } from './faults.js';
 import { Inbox, type InboxLimits } from './inbox.js';

@@ -1,7 +1,8 @@
 /** What can happen to a session: everything the machine ever learns, in the past tense. */
-import type { Wire } from '../protocol/codec.js';
+
 import type { HoldfastError } from '../protocol/errors.js';
 import type { Garbled, RoomWish, ServerFrame } from '../protocol/frame.js';
+import type { Wire } from '../protocol/wire.js';
 
 export type Fact =
   /** A link brought a frame. */

@@ -1,7 +1,8 @@
 /** What the machine asks its driver to do, in the imperative. The driver adds nothing of its own. */
-import type { Outgoing } from '../protocol/codec.js';
+
 import type { HoldfastError } from '../protocol/errors.js';
 import type { Event } from '../protocol/frame.js';
+import type { Outgoing } from '../protocol/wire.js';
 import type { SavedRequest } from './fact.js';
 
 export type Order =

@@ -1,9 +1,9 @@
 /** What is still unanswered, and in which order it is written. */
 import { Queue } from '../lib/queue.js';
 import { Samples } from '../lib/samples.js';
-import { byteLength, type Wire } from '../protocol/codec.js';
 import { HoldfastError } from '../protocol/errors.js';
 import type { Response } from '../protocol/frame.js';
+import { byteLength, type Wire } from '../protocol/wire.js';
 import type { Ask, Restored, Tell } from './fact.js';
 import type { Ledger } from './ledger.js';
 import type { Order } from './order.js';

@@ -1,6 +1,5 @@
 /** Which rooms are wanted, and what the server on the live link knows of that. */
 import { Queue } from '../lib/queue.js';
-import { byteLength } from '../protocol/codec.js';
 import type { HoldfastError } from '../protocol/errors.js';
 import {
   type ClientFrame,
@@ -9,6 +8,7 @@ import {
   type RoomJoined,
   type RoomWish,
 } from '../protocol/frame.js';
+import { byteLength } from '../protocol/wire.js';
 import type { Saved } from './fact.js';
 import type { GapReason, Order } from './order.js';
 import { NEVER } from './step.js';

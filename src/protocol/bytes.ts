@@ -52,6 +52,18 @@ export function revived(frame: unknown): unknown {
   return frame;
 }
 
+/** More attachments than Socket.IO's decoder takes by default close the connection. */
+const MOST_ATTACHMENTS = 10;
+
+/**
+ * Whether a frame, as `toText` writes it, must go over Socket.IO as that text: among attachments its
+ * parts mistake keys of a payload for their own, and lose it, or the connection.
+ */
+export function isTextOnly(text: string): boolean {
+  const attachments = text.split(`"${ESCAPE_IN_JSON}b`).length - 1;
+  return attachments > MOST_ATTACHMENTS || (attachments > 0 && /"(_placeholder|__proto__)"/.test(text));
+}
+
 /**
  * Whether there are bytes in it, or text that looks like escaped ones; undefined where it is deeper
  * than that. What has its own way into JSON may come to either.

@@ -1,6 +1,7 @@
 /** Writes MessagePack: any value as JSON would see it, and bytes as they are. */
-import { byteLength } from './codec.js';
+
 import { DEEPEST, SHORT, TWO_32 } from './message-pack-reader.js';
+import { byteLength } from './wire.js';
 
 /** @throws TypeError for a BigInt, for a cycle, and for what is nested more than 1000 deep. */
 export function pack(value: unknown): Uint8Array {

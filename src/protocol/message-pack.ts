@@ -1,9 +1,10 @@
 /** MessagePack: each frame as one piece of bytes, with `Uint8Array` in payloads as it is. */
-import { type Codec, jsonCodec, type Wire } from './codec.js';
+import { jsonCodec } from './codec.js';
 import type { ClientFrame, Garbled, ServerFrame } from './frame.js';
 import { serverFrame } from './guard.js';
 import { unpack } from './message-pack-reader.js';
 import { pack } from './message-pack-writer.js';
+import type { Codec, Wire } from './wire.js';
 
 /**
  * Frames in MessagePack, for `webSocket(url, { codec: messagePack() })`. What a payload holds arrives

@@ -1,10 +1,10 @@
 /** The server's door for `unknown`: what a wire brought, as a frame of a client, or why it is none. */
 import { fromText } from '../protocol/bytes.js';
-import { byteLength } from '../protocol/codec.js';
 import { HoldfastError } from '../protocol/errors.js';
 import { type ClientFrame, type Garbled, PROTOCOL } from '../protocol/frame.js';
 import { unpack } from '../protocol/message-pack-reader.js';
 import { clientFrame } from '../protocol/schema.js';
+import { byteLength } from '../protocol/wire.js';
 
 /** What was not understood; `requestId` where somebody waits for its answer. */
 export interface GarbledFrame extends Garbled {

@@ -1,8 +1,8 @@
 /** A poll: a connection that is gathered into one answer, and ends with it. */
 import type { Clock } from '../lib/clock.js';
-import type { Wire } from '../protocol/codec.js';
 import { ME, type RoomVerdict, type RoomWish } from '../protocol/frame.js';
 import { serverFrame } from '../protocol/guard.js';
+import type { Wire } from '../protocol/wire.js';
 import type { Exchange } from './http-exchange.js';
 import type { Pollers } from './pollers.js';
 import type { ServerWire, ServerWireEvents } from './wire.js';

@@ -1,5 +1,5 @@
 /** A stream: frames down as server-sent events, until one side ends it. There is no way up. */
-import type { Wire } from '../protocol/codec.js';
+import type { Wire } from '../protocol/wire.js';
 import type { Exchange } from './http-exchange.js';
 import type { ServerWire, ServerWireEvents } from './wire.js';
 

@@ -19,7 +19,7 @@
  */
 
 import type { Clock } from '../lib/clock.js';
-import { byteLength } from '../protocol/codec.js';
+import { byteLength } from '../protocol/wire.js';
 
 /** Where a reader stands: it has everything of `epoch` up to and including `seq`. */
 export interface Position {

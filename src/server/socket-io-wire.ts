@@ -1,6 +1,6 @@
 /** One Socket.IO connection as the hub's wire: whole frames, each the argument of an event or an ack. */
-import { fromText, toText } from '../protocol/bytes.js';
-import type { Wire } from '../protocol/codec.js';
+import { fromText, isTextOnly, toText } from '../protocol/bytes.js';
+import type { Wire } from '../protocol/wire.js';
 import type { Shared } from './shared.js';
 import { type EngineConnection, type EngineFlow, flowOf } from './socket-io-engine.js';
 import type { ServerWire, ServerWireEvents } from './wire.js';
@@ -34,8 +34,6 @@ type Ack = (response: unknown) => void;
 
 /** Acks that wait at a time; a response without one goes out as an event. */
 const MOST_ACKS = 10_000;
-/** More attachments than Socket.IO's decoder takes by default close the connection. */
-const MOST_ATTACHMENTS = 10;
 
 /** Serves a socket until it ends. */
 export function serveSocket(
@@ -119,10 +117,9 @@ class SocketIoWire implements ServerWire {
 export function emissionOf(text: string): Emission {
   const frame = parsed(text);
   const { kind, type } = fieldsOf(frame);
-  const isCrowded = text.split('"\\u0000b').length - 1 > MOST_ATTACHMENTS;
   return {
     event: kind === 'event' ? String(type) : `holdfast:${String(kind)}`,
-    body: isCrowded ? text : frame,
+    body: isTextOnly(text) ? text : frame,
     requestId: kind === 'response' ? requestIdOf(frame) : undefined,
   };
 }

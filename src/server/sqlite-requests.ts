@@ -1,5 +1,5 @@
 /** The requests in a journal's file: what runs and where, what was answered, bounded for each client. */
-import { byteLength } from '../protocol/codec.js';
+import { byteLength } from '../protocol/wire.js';
 import type { Claim, Claimed, Recalled } from './journal.js';
 import type { Client, Clients, ClientsSetup } from './sqlite-clients.js';
 import { type Database, int, packed, type Row, text, unpacked } from './sqlite-database.js';

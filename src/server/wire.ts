@@ -1,5 +1,5 @@
 /** The port between the hub and the wires it serves: one `ServerWire` for each accepted connection. */
-import type { Wire } from '../protocol/codec.js';
+import type { Wire } from '../protocol/wire.js';
 
 /** What `authenticate` may look at beside the credentials in `hello`. */
 export interface WireRequest {

@@ -1,5 +1,5 @@
 /** What can be wrong with a memory network, or with one link of it. */
-import type { Wire } from '../protocol/codec.js';
+import type { Wire } from '../protocol/wire.js';
 import type { LaneTerms } from './memory-lane.js';
 
 /** `up` is from client to server. */

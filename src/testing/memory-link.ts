@@ -2,9 +2,9 @@
 import type { Dialect } from '../client/dialect.js';
 import type { Link, LinkEvents } from '../client/transport.js';
 import type { Clock } from '../lib/clock.js';
-import { byteLength, type Codec, encoded, type Outgoing, type Wire } from '../protocol/codec.js';
 import { closeFault, HoldfastError } from '../protocol/errors.js';
 import type { Hello } from '../protocol/frame.js';
+import { byteLength, type Codec, encoded, type Outgoing, type Wire } from '../protocol/wire.js';
 import type { ServerWire, ServerWireEvents, WireRequest } from '../server/wire.js';
 import { copiesOf, type Direction, type Faults, laneTerms, type Rule } from './memory-faults.js';
 import { memoryLane } from './memory-lane.js';

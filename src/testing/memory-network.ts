@@ -2,7 +2,8 @@
 import type { Dialect } from '../client/dialect.js';
 import type { Transport } from '../client/transport.js';
 import type { Clock } from '../lib/clock.js';
-import { type Codec, jsonCodec } from '../protocol/codec.js';
+import { jsonCodec } from '../protocol/codec.js';
+import type { Codec } from '../protocol/wire.js';
 import type { WireRequest } from '../server/wire.js';
 import { addRule, type Faults, type FrameTest, healthy, type Rule } from './memory-faults.js';
 import { type Accept, memoryPair, type Pair } from './memory-link.js';

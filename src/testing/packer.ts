@@ -1,6 +1,7 @@
 /** Facts and orders as JSON: what JSON has no words for is told by `$`, and credentials are left out. */
-import { byteLength } from '../protocol/codec.js';
+
 import { type ErrorFacts, HoldfastError, isErrorCode } from '../protocol/errors.js';
+import { byteLength } from '../protocol/wire.js';
 
 const REDACTED = '[redacted]';
 

@@ -1,6 +1,5 @@
 /** One connection of a scripted server: what the client sent over it, and phrases to answer with. */
 import { fromText, toText } from '../protocol/bytes.js';
-import type { Wire } from '../protocol/codec.js';
 import type {
   ClientFrame,
   ErrorBody,
@@ -11,6 +10,7 @@ import type {
   ServerFrame,
   Welcome,
 } from '../protocol/frame.js';
+import type { Wire } from '../protocol/wire.js';
 import type { ServerWire } from '../server/wire.js';
 import { type Arrivals, arrivalsOf } from './arrivals.js';
 

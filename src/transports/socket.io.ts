@@ -2,9 +2,10 @@
 import type { ManagerOptions, SocketOptions } from 'socket.io-client';
 import type { Link, LinkEvents, Transport } from '../client/transport.js';
 import { fromText } from '../protocol/bytes.js';
-import { jsonCodec, type Outgoing } from '../protocol/codec.js';
+import { jsonCodec } from '../protocol/codec.js';
 import { HoldfastError } from '../protocol/errors.js';
 import type { ClientFrame, Garbled, Hello, ServerFrame } from '../protocol/frame.js';
+import type { Outgoing } from '../protocol/wire.js';
 import { ending, refusal } from './socket.io/faults.js';
 import { holdfast, type SocketIoLanguage } from './socket.io/language.js';
 import { type Managed, managedSocket } from './socket.io/managers.js';

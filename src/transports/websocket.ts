@@ -3,9 +3,10 @@ import { corked, openSocket } from '#platform';
 import type { Conversation, Dialect } from '../client/dialect.js';
 import type { Link, LinkEvents, Transport } from '../client/transport.js';
 import type { Socket } from '../platform/socket.js';
-import { type Codec, jsonCodec, type Outgoing } from '../protocol/codec.js';
+import { jsonCodec } from '../protocol/codec.js';
 import { closeFault, closeReason, HoldfastError, statusFault } from '../protocol/errors.js';
 import type { Hello } from '../protocol/frame.js';
+import type { Codec, Outgoing } from '../protocol/wire.js';
 
 export interface WebSocketOptions {
   /** Headers of the handshake. Node only: browsers do not let a page set them. */

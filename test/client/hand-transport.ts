@@ -1,8 +1,9 @@
 /** A transport played by hand, without manners: it may speak after `close()`, and in any order. */
 import type { Link, LinkEvents, Transport } from '../../src/client/transport.js';
-import { encoded, jsonCodec } from '../../src/protocol/codec.js';
+import { jsonCodec } from '../../src/protocol/codec.js';
 import { closeFault } from '../../src/protocol/errors.js';
 import type { ClientFrame, Hello, ServerFrame } from '../../src/protocol/frame.js';
+import { encoded } from '../../src/protocol/wire.js';
 
 /** One dial, as the test holds it. */
 export interface HandLink {

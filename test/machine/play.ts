@@ -2,9 +2,9 @@
 import type { Ask, Fact, Restored } from '../../src/machine/fact.js';
 import type { Order } from '../../src/machine/order.js';
 import type { ConnectionState } from '../../src/machine/status.js';
-import type { Outgoing } from '../../src/protocol/codec.js';
 import { closeFault, HoldfastError } from '../../src/protocol/errors.js';
 import type { ClientFrame, Hello, ServerFrame, Welcome } from '../../src/protocol/frame.js';
+import type { Outgoing } from '../../src/protocol/wire.js';
 import { type Overrides, sessionOptions } from './options.js';
 import type { Phase } from './scene.js';
 import { Witness } from './witness.js';

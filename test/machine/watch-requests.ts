@@ -1,9 +1,9 @@
 /** Watches requests and messages: what is written, how often, in which order, and how it ends. */
 import type { Ask, Restored } from '../../src/machine/fact.js';
 import type { Order } from '../../src/machine/order.js';
-import type { Outgoing } from '../../src/protocol/codec.js';
 import { HoldfastError } from '../../src/protocol/errors.js';
 import { defaultTerms, type Response, type Terms } from '../../src/protocol/frame.js';
+import type { Outgoing } from '../../src/protocol/wire.js';
 import { must, type Scene } from './scene.js';
 import type { StorageWatch } from './watch-storage.js';
 

@@ -257,7 +257,11 @@ export class RoomWatch {
       const key = `${event.room}|${eventId}`;
       must(!this.#seen.has(key), 'I13', `delivers ${eventId} twice`);
       if (event.room !== undefined) {
-        must(this.#room(event.room).wanted > 0, 'I13', `delivers ${eventId} of a room that was left`);
+        must(
+          this.#room(event.room).wanted > 0,
+          'I13',
+          `delivers ${eventId} of a room that was left`,
+        );
       }
       this.#seen.add(key);
       return;

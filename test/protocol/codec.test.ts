@@ -1,7 +1,8 @@
 /** The one door for what comes in, and the count of bytes that go out. */
 import * as fc from 'fast-check';
 import { afterEach, describe, expect, test } from 'vitest';
-import { byteLength, jsonCodec } from '../../src/protocol/codec.js';
+import { jsonCodec } from '../../src/protocol/codec.js';
+import { byteLength } from '../../src/protocol/wire.js';
 import { damagedFrame, validFrame } from './frames.js';
 
 describe('jsonCodec', () => {

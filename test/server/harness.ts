@@ -1,10 +1,10 @@
 /** A hub on a virtual clock, and clients that are nothing but a wire and a list of frames. */
 import { createHub, type HubOptions, type ServerWire } from 'holdfast/server';
 import { ids, seededDice, type VirtualClock, virtualClock } from 'holdfast/testing';
-import type { Wire } from '../../src/protocol/codec.js';
 import type { AnyContract, Contract } from '../../src/protocol/contract.js';
 import type { ClientFrame, ServerFrame } from '../../src/protocol/frame.js';
 import { serverFrame } from '../../src/protocol/schema.js';
+import type { Wire } from '../../src/protocol/wire.js';
 
 export type Kind<K extends ServerFrame['kind']> = Extract<ServerFrame, { kind: K }>;
 

@@ -9,7 +9,7 @@ import {
 } from 'holdfast';
 import { type PromiseName, transportRules } from 'holdfast/testing';
 import { describe, expect, test } from 'vitest';
-import type { Outgoing } from '../../src/protocol/codec.js';
+import type { Outgoing } from '../../src/protocol/wire.js';
 import { type Change, memoryStage } from './memory-stage.js';
 
 const lost = () => new HoldfastError('CONNECTION_FAILED', 'Lost.');

@@ -1,8 +1,8 @@
 /** Promises about what a client sends: it runs once, in order, and what is too large harms nothing else. */
 import type { Transport } from '../../client/transport.js';
 import { deferred } from '../../lib/deferred.js';
-import { byteLength } from '../../protocol/codec.js';
 import { HoldfastError } from '../../protocol/errors.js';
+import { byteLength } from '../../protocol/wire.js';
 import { ROOM, range } from './numbers.js';
 import { promised } from './rule.js';
 import { holds, same } from './verdict.js';

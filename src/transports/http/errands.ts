@@ -1,7 +1,8 @@
 /** Requests and messages, which go up by POST: line by line, and what waits of a line goes together. */
-import { byteLength } from '../../protocol/codec.js';
+
 import type { HoldfastError } from '../../protocol/errors.js';
 import type { Garbled, ServerFrame } from '../../protocol/frame.js';
+import { byteLength } from '../../protocol/wire.js';
 import { answerOf, type Call, failed, isObject, JSON_TYPE } from './call.js';
 
 export interface ErrandHost {

@@ -1,8 +1,8 @@
 /** A link over HTTP in another language: the answers to GETs are what the server says, POSTs what we say. */
 import type { Conversation, Dialect, Heard } from '../../client/dialect.js';
 import type { Link, LinkEvents } from '../../client/transport.js';
-import { byteLength, type Wire } from '../../protocol/codec.js';
 import type { Hello } from '../../protocol/frame.js';
+import { byteLength, type Wire } from '../../protocol/wire.js';
 import { type Call, failed, JSON_TYPE, refused, type Url } from './call.js';
 import { patient } from './link.js';
 import { turnsOf } from './turns.js';

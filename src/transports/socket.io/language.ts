@@ -1,5 +1,6 @@
 /** What is said over a socket: the port between its life and the language of its server. */
 import type { Socket } from 'socket.io-client';
+import { isTextOnly } from '../../protocol/bytes.js';
 import { jsonCodec } from '../../protocol/codec.js';
 import type { HoldfastError } from '../../protocol/errors.js';
 import type { ClientFrame, Garbled, Hello, ServerFrame } from '../../protocol/frame.js';
@@ -33,9 +34,6 @@ export interface Speech {
   say(frame: ClientFrame, text: string | undefined): void;
 }
 
-/** More attachments than Socket.IO's decoder takes by default close the connection. */
-const MOST_ATTACHMENTS = 10;
-
 /** holdfast/1: whole frames, each as the one argument of an event or of an ack. */
 export const holdfast: SocketIoLanguage = {
   begin:
@@ -48,8 +46,7 @@ export const holdfast: SocketIoLanguage = {
         connected() {},
         heard: ([, frame]) => heard(frame),
         say(frame, text = '') {
-          const isText = text.split('"\\u0000b').length - 1 > MOST_ATTACHMENTS;
-          const whole = isText ? text : frame;
+          const whole = isTextOnly(text) ? text : frame;
           if (frame.kind === 'request') socket.emit(frame.type, whole, heard);
           else socket.emit(frame.kind === 'message' ? frame.type : `holdfast:${frame.kind}`, whole);
         },

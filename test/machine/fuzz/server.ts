@@ -1,5 +1,5 @@
 /** A server that keeps the protocol, mostly: it forgets, refuses, leaves, repeats, and loses frames. */
-import type { Outgoing } from '../../../src/protocol/codec.js';
+
 import {
   type ClientFrame,
   type ErrorBody,
@@ -10,6 +10,7 @@ import {
   type ServerFrame,
   type Terms,
 } from '../../../src/protocol/frame.js';
+import type { Outgoing } from '../../../src/protocol/wire.js';
 import { placeOf } from '../scene.js';
 import type { Dice } from './dice.js';
 
