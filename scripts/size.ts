@@ -62,6 +62,7 @@ const bundles: {
     limit: 2_000,
     target: 2_000,
   }),
+  added('plain', `export { plain } from 'holdfast';`, { limit: 1_600, target: 1_000 }),
   added('storage/indexed-db', `export { indexedDbStorage } from 'holdfast/storage/indexed-db';`, {
     limit: 5_000,
     target: 2_000,
