@@ -1,5 +1,4 @@
 /** The port for servers that speak something else than holdfast/1: `plain()` makes one of these. */
-
 import type { ClientFrame, Garbled, Hello, ServerFrame } from '../protocol/frame.js';
 import type { Codec, Wire } from '../protocol/wire.js';
 

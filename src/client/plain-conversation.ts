@@ -1,5 +1,4 @@
 /** One link to a server of another language: what it says becomes frames, and rooms get their verdicts. */
-
 import { HoldfastError } from '../protocol/errors.js';
 import type {
   ErrorBody,

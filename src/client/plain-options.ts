@@ -1,5 +1,4 @@
 /** The words of `plain()`: what a server may say, and what it may be told. */
-
 import type {
   AuthRenewal,
   AuthVerdict,

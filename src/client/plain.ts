@@ -1,5 +1,4 @@
 /** Servers that speak something else than holdfast/1: their messages become frames, and back. */
-
 import { HoldfastError } from '../protocol/errors.js';
 import type { ClientFrame } from '../protocol/frame.js';
 import { serverFrame } from '../protocol/guard.js';

@@ -87,8 +87,12 @@ class SocketIoWire implements ServerWire {
   received([, frame, ack]: readonly unknown[]): unknown {
     const text = typeof frame === 'string' ? frame : textOf(frame);
     if (!isAck(ack) || this.#acks.size >= MOST_ACKS) return text;
-    const requestId = requestIdOf(typeof frame === 'string' ? parsed(frame) : frame);
-    if (requestId !== undefined) this.#acks.set(requestId, ack);
+    const asked = typeof frame === 'string' ? parsed(frame) : frame;
+    const requestId = requestIdOf(asked);
+    // Nothing else is answered: its ack would stay.
+    if (requestId !== undefined && fieldsOf(asked).kind === 'request') {
+      this.#acks.set(requestId, ack);
+    }
     return text;
   }
 

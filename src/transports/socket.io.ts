@@ -64,8 +64,9 @@ interface Dial {
 }
 
 /** One socket for one link: it is never connected twice, so nothing of it can be sent later. */
-function dialed({ socket, isAlone }: Managed, { hello, on, speak }: Dial): Link {
+function dialed({ socket, leave }: Managed, { hello, on, speak }: Dial): Link {
   let isOver = false;
+  let hasPresented = false;
   let complaint: HoldfastError | undefined;
 
   const silence = () => {
@@ -75,7 +76,7 @@ function dialed({ socket, isAlone }: Managed, { hello, on, speak }: Dial): Link 
   const failed = (fault: HoldfastError) => {
     if (isOver) return;
     silence();
-    socket.disconnect();
+    leave(false);
     on.closed(fault);
   };
   const received = (frame: ServerFrame | Garbled) => {
@@ -87,6 +88,7 @@ function dialed({ socket, isAlone }: Managed, { hello, on, speak }: Dial): Link 
 
   socket.auth = (present) => {
     const presented = hello();
+    hasPresented = true;
     present(speech.greet(presented));
     on.opened({ hello: presented, pings: speech.pings });
   };
@@ -115,9 +117,7 @@ function dialed({ socket, isAlone }: Managed, { hello, on, speak }: Dial): Link 
     close() {
       if (isOver) return;
       silence();
-      // The server may be about to accept it; on a connection of others nothing else would tell it.
-      if (socket.connected || isAlone()) socket.disconnect();
-      else socket.on('connect', () => socket.disconnect());
+      leave(hasPresented && !socket.connected);
     },
     get bufferedAmount() {
       return buffered(socket.io.engine);

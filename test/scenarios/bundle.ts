@@ -31,7 +31,6 @@ export async function bundle(
       'holdfast/fallback': source('transports/fallback.ts'),
       'holdfast/sse': source('transports/sse.ts'),
       'holdfast/polling': source('transports/polling.ts'),
-      'holdfast/socket.io': source('transports/socket.io.ts'),
       'holdfast/message-pack': source('protocol/message-pack.ts'),
       'holdfast/drop-in': source('drop-in/reconnecting-web-socket.ts'),
       'holdfast/storage/indexed-db': source('storage/indexed-db.ts'),

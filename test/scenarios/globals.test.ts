@@ -15,7 +15,6 @@ export { indexedDbStorage } from 'holdfast/storage/indexed-db';
 export { fallback } from 'holdfast/fallback';
 export { sse } from 'holdfast/sse';
 export { polling } from 'holdfast/polling';
-export { socketIo } from 'holdfast/socket.io';
 export { messagePack } from 'holdfast/message-pack';
 export { ReconnectingWebSocket } from 'holdfast/drop-in';
 `;
@@ -38,7 +37,6 @@ script.fallback([
   script.sse('https://chat.example.com/realtime'),
   script.polling('https://chat.example.com/realtime'),
 ]);
-script.socketIo('https://chat.example.com');
 client.onError(() => {});
 client.onTrace(() => {})();
 client.on('a:b', () => {});

@@ -6,8 +6,11 @@ export type ManagedOptions = Partial<ManagerOptions & SocketOptions>;
 /** A socket that is not connected yet, and never was. */
 export interface Managed {
   readonly socket: Socket;
-  /** No other namespace is in use on its Manager. */
-  isAlone(): boolean;
+  /**
+   * Ends it. One that the server may be about to accept waits for that, since nothing else would tell the
+   * server: unless nobody else uses its Manager, which then closes.
+   */
+  leave(isPending: boolean): void;
 }
 
 interface Shared {
@@ -16,6 +19,8 @@ interface Shared {
   readonly manager: Manager;
   /** Every namespace it was ever used for: what still arrives for an old socket is not for a new one. */
   readonly sockets: Map<string, Socket>;
+  /** Those that only wait for the server's word. */
+  readonly left: Set<Socket>;
 }
 
 /** Managers that are not closed. */
@@ -27,12 +32,19 @@ export function managedSocket(url: URL, options: ManagedOptions): Managed {
     options,
     namespace: pathname,
   });
-  const { manager, sockets } = shared;
+  const { manager, sockets, left } = shared;
   const socket = manager.socket(pathname);
   sockets.set(pathname, socket);
   return {
     socket,
-    isAlone: () => [...sockets.values()].every((one) => one === socket || !one.active),
+    leave(isPending) {
+      if (isPending) {
+        left.add(socket);
+        socket.on('connect', () => socket.disconnect());
+      } else socket.disconnect();
+      const active = [...sockets.values()].filter((one) => one.active);
+      if (active.every((one) => left.has(one))) for (const one of active) one.disconnect();
+    },
   };
 }
 
@@ -45,7 +57,8 @@ function managerOf(uri: string, wanted: { options: ManagedOptions; namespace: st
     }
   }
   const manager = new Manager(uri, { ...options, reconnection: false, autoConnect: false });
-  const shared = { uri, options, manager, sockets: new Map<string, Socket>() };
+  const sockets = new Map<string, Socket>();
+  const shared = { uri, options, manager, sockets, left: new Set<Socket>() };
   const drop = () => void live.delete(shared);
   live.add(shared);
   manager.on('close', drop).on('error', drop);

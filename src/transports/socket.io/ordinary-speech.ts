@@ -12,7 +12,7 @@ import {
 } from '../../protocol/frame.js';
 import { fieldsOf, isObject, viewed } from './fields.js';
 import type { Speech, Talk } from './language.js';
-import type { OrdinaryOptions } from './ordinary-options.js';
+import type { OrdinaryEvent, OrdinaryOptions } from './ordinary-options.js';
 import { type Outcome, outcome } from './outcome.js';
 
 /** What outlives a link. */
@@ -120,12 +120,21 @@ export class OrdinarySpeech implements Speech {
           received({ kind: 'response', requestId: frame.requestId, success: false, error: later });
           break;
         }
-        socket.emit(frame.type, ...args(frame), (answer: unknown) =>
-          received({ kind: 'response', requestId: frame.requestId, ...outcome(answer) }),
-        );
+        try {
+          socket.emit(frame.type, ...args(frame), (answer: unknown) =>
+            received({ kind: 'response', requestId: frame.requestId, ...outcome(answer) }),
+          );
+        } catch {
+          const { requestId } = frame;
+          received({ kind: 'response', requestId, success: false, error: unsayable });
+        }
         break;
       case 'message':
-        socket.emit(frame.type, ...args(frame));
+        try {
+          socket.emit(frame.type, ...args(frame));
+        } catch {
+          received({ kind: 'garbled', why: unsayable.message });
+        }
         break;
       case 'join':
         void this.#enter(frame.rooms, false);
@@ -245,7 +254,16 @@ export class OrdinarySpeech implements Speech {
 
   #read(name: unknown, args: readonly unknown[]): Event | undefined {
     const { seen } = this.#memory;
-    const told = this.#settings.event(String(name), args);
+    let told: OrdinaryEvent | undefined;
+    let payload: unknown;
+    // Thrown here, it would end a process of Node.
+    try {
+      told = this.#settings.event(String(name), args);
+      payload = viewed(told?.payload);
+    } catch {
+      const why = `the option \`event\` threw at "${String(name)}", or it is nested too deeply`;
+      this.#talk.received({ kind: 'garbled', why });
+    }
     if (told === undefined) return undefined;
     const id = textOf(told.eventId);
     const room = textOf(told.room);
@@ -260,7 +278,7 @@ export class OrdinarySpeech implements Speech {
       eventId: id ?? `${this.#talk.socket.id}:${this.#serial++}`,
       type: textOf(told.type) ?? String(name),
       timestamp: momentOf(told.timestamp),
-      payload: viewed(told.payload),
+      payload,
       room,
     };
   }
@@ -309,6 +327,12 @@ function momentOf(timestamp: unknown): number {
 function now(): number {
   return platformEnvironment.clock.date();
 }
+
+/** Neither was this. */
+const unsayable = {
+  code: 'INVALID_PAYLOAD',
+  message: 'What the option `args` makes of it cannot be sent, or the option threw.',
+};
 
 /** It was not sent. */
 const later = { code: 'RATE_LIMITED', message: 'Not on this connection.', retryAfter: 0 };

@@ -9,7 +9,13 @@ export type Outcome =
 
 /** `{ success, data, error }`; anything else is the data itself. */
 export function outcome(answer: unknown): Outcome {
-  const whole = viewed(answer);
+  let whole: unknown;
+  try {
+    whole = viewed(answer);
+  } catch {
+    const message = 'The answer of the server is nested too deeply.';
+    return { success: false, error: { code: 'PROTOCOL_ERROR', message } };
+  }
   const { success, data = whole, error } = fieldsOf(whole);
   if (success === false) return { success, error: errorOf(error) };
   return { success: true, data: success === true ? data : whole };
