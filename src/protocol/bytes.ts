@@ -61,7 +61,9 @@ const MOST_ATTACHMENTS = 10;
  */
 export function isTextOnly(text: string): boolean {
   const attachments = text.split(`"${ESCAPE_IN_JSON}b`).length - 1;
-  return attachments > MOST_ATTACHMENTS || (attachments > 0 && /"(_placeholder|__proto__)"/.test(text));
+  return (
+    attachments > MOST_ATTACHMENTS || (attachments > 0 && /"(_placeholder|__proto__)"/.test(text))
+  );
 }
 
 /**

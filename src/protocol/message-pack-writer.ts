@@ -150,7 +150,9 @@ class Packer {
 /** What JSON would see of it; bytes are left as they are. */
 function asJson(value: unknown, key: string): unknown {
   if (typeof value !== 'object' || value === null || value instanceof Uint8Array) return value;
-  return hasJson(value) ? value.toJSON(key) : value;
+  const seen = hasJson(value) ? value.toJSON(key) : value;
+  const isBoxed = seen instanceof Number || seen instanceof String || seen instanceof Boolean;
+  return isBoxed ? seen.valueOf() : seen;
 }
 
 function hasJson(value: object): value is { toJSON(key: string): unknown } {

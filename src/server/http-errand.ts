@@ -136,9 +136,7 @@ export class Errands {
         const why = 'Far too many frames, for too long.';
         throw new HoldfastError('RATE_LIMITED', why, { retryAfter: wait });
       }
-      const text = JSON.stringify(value);
-      const frame = decoded(text, settings.limits.maxMessageSize);
-      return { value, size: text.length, wait, frame };
+      return { value, wait, ...decoded(value, settings.limits.maxMessageSize) };
     });
   }
 
@@ -233,11 +231,24 @@ interface Asked {
   readonly size: number;
 }
 
-function decoded(text: string, maxMessageSize: number): Arrival['frame'] {
+function decoded(value: unknown, maxMessageSize: number): Pick<Arrival, 'size' | 'frame'> {
+  let size = 0;
   try {
-    return decode(text, maxMessageSize);
+    const text = JSON.stringify(value);
+    size = text.length;
+    return { size, frame: decode(text, maxMessageSize) };
   } catch (error) {
-    if (error instanceof HoldfastError) return error;
+    if (error instanceof HoldfastError) return { size, frame: error };
+    // JSON may be nested deeper than it can be written again.
+    if (error instanceof RangeError)
+      return {
+        size,
+        frame: {
+          kind: 'garbled',
+          why: 'The frame is nested too deep.',
+          requestId: requestIdOf(value),
+        },
+      };
     throw error;
   }
 }

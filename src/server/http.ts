@@ -137,9 +137,7 @@ export class HttpDoor {
     const { incoming } = exchange;
     const { clock, settings } = this.#host.core;
     const { maxMessageSize, helloTimeout } = settings.limits;
-    // A server that parses bodies itself leaves what it has read here.
-    const parsed: unknown = Reflect.get(incoming, 'body');
-    if (incoming.readableEnded && typeof parsed === 'object') return JSON.stringify(parsed);
+    if (incoming.readableEnded) return readAlready(exchange);
     const most = maxMessageSize + ENVELOPE;
     this.#reading.add(exchange);
     const body = await readBody(incoming, { most, clock, patience: helloTimeout });
@@ -173,10 +171,15 @@ export class HttpDoor {
   }
 
   #welcome(exchange: Exchange, wire: HttpStream | HttpPoll, hello: unknown): void {
+    const text = textOf(hello);
+    if (text === undefined) {
+      exchange.refuse(fault('The `hello` is nested too deep.'));
+      return;
+    }
     const on = this.#host.accept(wire);
     wire.serve(on);
     const error = this.#tooMany(helloOf(hello)?.clientId);
-    if (error === undefined) on.received(JSON.stringify(hello));
+    if (error === undefined) on.received(text);
     else exchange.refuse(error);
   }
 
@@ -213,6 +216,27 @@ function refuseBody(
   } else if (why === 'slow') {
     exchange.setHeader('Connection', 'close');
     exchange.refuse(fault('The body did not arrive in time.'), TIMEOUT);
+  }
+}
+
+/** A server that parses bodies itself leaves what it has read as `body`: the text, its bytes, or what it says. */
+function readAlready(exchange: Exchange): string | undefined {
+  const body: unknown = Reflect.get(exchange.incoming, 'body');
+  if (typeof body === 'string') return body;
+  if (body instanceof Uint8Array) return Buffer.from(body).toString();
+  const text = typeof body === 'object' ? textOf(body) : undefined;
+  if (text === undefined) {
+    exchange.refuse(fault('The body was read already, and `request.body` does not have it.'));
+  }
+  return text;
+}
+
+/** Undefined where it cannot be written: JSON may be nested deeper than it can be written again. */
+function textOf(value: unknown): string | undefined {
+  try {
+    return JSON.stringify(value);
+  } catch {
+    return undefined;
   }
 }
 

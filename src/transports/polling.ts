@@ -25,6 +25,12 @@ export interface PollingOptions extends HttpOptions {
   postUrl?: Url;
 }
 
+/** So long, in ms, our servers let news gather: one that always has some at once gets no more polls than that. */
+const GATHER = 100;
+
+/** A backlog comes in a few large answers. */
+const MOST_HASTY = 10;
+
 /**
  * Polls `url` (http:, https:, or a function for one that changes), and POSTs requests to it. Every room of
  * a client is named in each poll: all of them together must fit into a frame. With `speak` it polls any
@@ -42,6 +48,9 @@ export function polling(url: Url, options: PollingOptions = {}): Transport {
     throw new RangeError(`polling() cannot wait ${pause} ms: give a finite number of 1 or more.`);
   const call = caller(url, options);
 
+  /** Answers in a row that came at once. */
+  let hasty = 0;
+
   /** @returns the pause after the exchange, which says whether it brought news. */
   async function paced(hasNews: () => Promise<boolean>): Promise<number> {
     // An empty answer that comes too soon: that server does not wait.
@@ -49,11 +58,16 @@ export function polling(url: Url, options: PollingOptions = {}): Transport {
     const stop = later(rest, () => {
       rest = 0;
     });
+    hasty++;
+    const stopHaste = later(GATHER, () => {
+      hasty = 0;
+    });
     try {
       const isNews = await hasNews();
-      return interval ?? (isNews ? 0 : rest);
+      return interval ?? (isNews ? (hasty > MOST_HASTY ? GATHER : 0) : rest);
     } finally {
       stop();
+      stopHaste();
     }
   }
 

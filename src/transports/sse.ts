@@ -26,6 +26,9 @@ export interface SseOptions extends HttpOptions {
   postUrl?: Url;
 }
 
+/** In characters, and far more than any frame has: what never ends is not kept for ever. */
+const LARGEST_BLOCK = 67_108_864;
+
 const STREAM = { accept: 'text/event-stream' };
 
 /**
@@ -117,6 +120,7 @@ async function read({ body }: Response, reading: Reading): Promise<HoldfastError
   let isTold: boolean;
   const parser = createParser({
     ...reading,
+    maxBufferSize: LARGEST_BLOCK,
     onEvent(message) {
       isTold = true;
       reading.onEvent(message);

@@ -190,7 +190,11 @@ class Receiver<C extends Contract> implements Webhooks<C> {
     return { status, body: answers[status] };
   };
 
-  async #status(headers: WebhookHeaders, body: string | Uint8Array): Promise<Status> {
+  async #status(headers: WebhookHeaders, body: unknown): Promise<Status> {
+    if (typeof body !== 'string' && !(body instanceof Uint8Array)) {
+      this.#report(taken());
+      return 500;
+    }
     if (body.length > this.#maxBytes) return 413;
     try {
       const text = typeof body === 'string' ? body : Buffer.from(body).toString();

@@ -36,10 +36,11 @@ describe.skipIf(isMissing)('the demo page', () => {
     complaints = [];
     page.on('pageerror', (error) => complaints.push(error.message));
     page.on('console', (message) => {
-      // What the browser itself says of a socket that was cut is no error of the page.
-      const isSocket = message.text().startsWith('WebSocket connection to');
-      if (['error', 'warning'].includes(message.type()) && !isSocket)
-        complaints.push(message.text());
+      // What the browser itself says of a connection that was cut is no error of the page.
+      const isWire = /^WebSocket connection to|^Failed to load resource: net::ERR_/.test(
+        message.text(),
+      );
+      if (['error', 'warning'].includes(message.type()) && !isWire) complaints.push(message.text());
     });
     await page.addInitScript(() => {
       addEventListener('securitypolicyviolation', ({ violatedDirective, blockedURI }) => {
@@ -134,6 +135,36 @@ describe.skipIf(isMissing)('the demo page', () => {
     await says('Connected');
     await nothingIsWrong();
   }, 60_000);
+
+  test('with WebSockets blocked it goes on over another wire, and comes back up without a word', async () => {
+    await expectText('#wire-in-use', 'websocket');
+    await press('Block WebSockets');
+    await expectText('#wire-in-use', 'sse');
+    await says('Connected');
+    await say('around the block');
+    await fate('around the block', 'acknowledged');
+    await remember('#status');
+    await press('Heal');
+    await expectText('#wire-in-use', 'websocket');
+    // It never said anything else.
+    expect(await remembered()).toEqual([]);
+    await nothingIsWrong();
+    expect(await number('#gaps')).toBe(0);
+  }, 60_000);
+
+  test.each(['websocket', 'socket.io', 'sse', 'polling'])(
+    '%s can be chosen',
+    async (name) => {
+      await page.selectOption('#wire', name);
+      await page.waitForURL(`**/?wire=${name}`);
+      await says('Connected');
+      await expectText('#wire-in-use', name);
+      await say('over another wire');
+      await fate('over another wire', 'acknowledged');
+      await nothingIsWrong();
+    },
+    60_000,
+  );
 
   test.each([360, 375, 400])('it fits a phone of %i px, whatever the state', async (width) => {
     await page.setViewportSize({ width, height: 780 });

@@ -70,6 +70,7 @@ describe('MessagePack', () => {
     ['what gives nothing as its JSON', { a: { toJSON: () => undefined }, b: 1 }],
     ['numbers that are none', [Number.NaN, Number.POSITIVE_INFINITY, -0]],
 
+    ['boxed primitives', [Object(5), Object('ab'), Object(false), { toJSON: () => Object(7) }]],
     ['a list with holes', Object.assign([1], { 2: 3 })],
     ['a map and a set', [new Map([[1, 2]]), new Set([1])]],
     [

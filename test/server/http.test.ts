@@ -265,27 +265,68 @@ describe('browsers of other origins', () => {
   });
 });
 
-test('a server that has read the body already hands it over', async () => {
-  const there = await site();
-  const server = createServer((incoming, response) => {
-    const chunks: Buffer[] = [];
-    incoming.on('data', (chunk: Buffer) => chunks.push(chunk));
-    incoming.on('end', () => {
-      const body: unknown = JSON.parse(String(Buffer.concat(chunks)));
-      setImmediate(() => there.hub.handleHttp(Object.assign(incoming, { body }), response));
+describe('a server that has read the body already', () => {
+  /** @param leave what it leaves as `body` */
+  async function reading(leave: (text: string) => unknown) {
+    const there = await site();
+    const server = createServer((incoming, response) => {
+      const chunks: Buffer[] = [];
+      incoming.on('data', (chunk: Buffer) => chunks.push(chunk));
+      incoming.on('end', () => {
+        const body = leave(String(Buffer.concat(chunks)));
+        setImmediate(() => there.hub.handleHttp(Object.assign(incoming, { body }), response));
+      });
     });
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const { port } = server.address() as AddressInfo;
+    const response = await fetch(`http://127.0.0.1:${port}/`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ hello: hello(), wait: 0 }),
+      signal: AbortSignal.timeout(5_000),
+    });
+    const answer: unknown = await response.json();
+    server.closeAllConnections();
+    server.close();
+    expect(there.errors).toEqual([]);
+    return { status: response.status, answer };
+  }
+
+  test.each<[string, (text: string) => unknown]>([
+    ['what it says', JSON.parse],
+    ['its text', (text) => text],
+    ['its bytes', (text) => Buffer.from(text)],
+  ])('hands over %s', async (_, leave) => {
+    const { answer } = await reading(leave);
+    expect(answer).toMatchObject({ frames: [{ kind: 'welcome' }, {}, {}] });
   });
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  const response = await fetch(`http://127.0.0.1:${port}/`, {
-    method: 'POST',
-    headers: { 'content-type': 'application/json' },
-    body: JSON.stringify({ hello: hello(), wait: 0 }),
+
+  test.each([[undefined], [5]])('and kept it (%s) has an answer all the same', async (body) => {
+    const { status, answer } = await reading(() => body);
+    expect(status).toBe(400);
+    expect(answer).toEqual({ frames: error('PROTOCOL_ERROR') });
   });
-  expect(await response.json()).toMatchObject({ frames: [{ kind: 'welcome' }, {}, {}] });
-  server.closeAllConnections();
-  server.close();
+});
+
+test('JSON that is nested too deep to be written again is refused, and no error of ours', async () => {
+  const there = await site({ handlers: { 'a:b': () => 1 } });
+  const deep = '['.repeat(100_000) + ']'.repeat(100_000);
+  const withAuth = JSON.stringify(hello({ auth: 0 })).replace('"auth":0', `"auth":${deep}`);
+  for (const body of [withAuth, `{"wait":0,"hello":${withAuth}}`]) {
+    const answer = await there.post(body);
+    expect(answer.status).toBe(400);
+    expect(answer.frames).toEqual(error('PROTOCOL_ERROR'));
+  }
+  const session = await there.session();
+  const frames = [request('r1', 'a:b', { payload: 0 }), request('r2', 'a:b')];
+  const errand = JSON.stringify({ clientId: 'c1', link: 1, session, frames });
+  const { frames: answers } = await there.post(errand.replace('"payload":0', `"payload":${deep}`));
+  expect(answers).toMatchObject([
+    { requestId: 'r1', success: false, error: { code: 'INVALID_PAYLOAD' } },
+    { requestId: 'r2', success: true, data: 1 },
+  ]);
+  expect(there.errors).toEqual([]);
 });
 
 describe('a hub that leaves', () => {

@@ -23,6 +23,8 @@ afterEach(async () => {
   for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
 });
 
+const range = (count: number) => Array.from({ length: count }, (_, index) => index);
+
 type Rooms = Parameters<typeof dialed>[1];
 
 async function serving(say: (asked: Asked, before: number) => void) {
@@ -158,6 +160,19 @@ describe('long polling', () => {
     const [, first = 0, second = 0, third = 0] = at;
     expect(second - first).toBeGreaterThan(250);
     expect(third - second).toBeGreaterThan(250);
+  });
+
+  test('a server that has news at once, always, is asked ten times a second', async () => {
+    const server = await serving(({ response }, before) => {
+      answer(response, [welcome, event(`e${before}`)]);
+    });
+    const told = dial(server.url);
+    await eventually(() => expect(server.asked.length).toBeGreaterThan(15));
+    const from = performance.now();
+    const before = server.asked.length;
+    await eventually(() => expect(server.asked.length).toBeGreaterThanOrEqual(before + 5));
+    expect(performance.now() - from).toBeGreaterThan(350);
+    expect(told.ids().slice(0, 15)).toEqual(range(15).map((number) => `e${number}`));
   });
 
   test('the client is told how long it may be silent', async () => {

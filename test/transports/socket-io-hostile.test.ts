@@ -1,14 +1,17 @@
 /** Socket.IO with payloads, packets and timings that its own parts trip over. */
-import type { Socket } from 'socket.io';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { io as connect } from 'socket.io-client';
 import { describe, expect, test } from 'vitest';
 import { ordinary } from '../../src/transports/socket.io/ordinary.js';
 import { socketIo } from '../../src/transports/socket.io.js';
 import { cleanups, clientOf, dial, eventually, hubServing, serving } from './socket-io-place.js';
 
-const memory = () => { globalThis.gc?.(); return process.memoryUsage().heapUsed + process.memoryUsage().external; };
 const HELLO = { kind: 'hello', protocol: 1, clientId: 'c1', link: 1, rooms: [] };
 const ROOM = 'room';
+setFlagsFromString('--expose-gc');
+const collect: () => void = runInNewContext('gc');
+
 const options = { transports: ['websocket'] };
 
 describe('payloads that look like what Socket.IO makes of bytes', () => {
@@ -65,56 +68,71 @@ describe('links that are given up on a connection of others', () => {
   });
 });
 
-describe('clients that forge', () => {
-  test('acks wait for requests alone, and not for ids of any length', async () => {
-    const { hub, io, url } = await hubServing();
-    let peer: Socket | undefined;
-    io.on('connection', (socket) => (peer = socket));
-    const socket = connect(url, { ...options, forceNew: true, reconnection: false, auth: HELLO });
-    cleanups.push(() => socket.disconnect());
-    await eventually(() => expect(hub.metrics().connections).toBe(1));
-    const before = memory();
-    void before; void peer;
-    for (let n = 0; n < 60; n++) {
-      socket.emit('junk', { kind: 'junk', requestId: `${n}`.padEnd(900_000, 'x') }, () => {});
-      await new Promise((r) => setTimeout(r, 30));
-    }
-    console.log(memory() - before, hub.metrics().garbled, socket.connected);
+test('acks wait for requests alone', async () => {
+  const { hub, io, url } = await hubServing();
+  const acks: WeakRef<object>[] = [];
+  io.on('connection', (peer) => {
+    peer.onAny((...event: unknown[]) => acks.push(new WeakRef(event.at(-1) as object)));
+  });
+  const socket = connect(url, { ...options, forceNew: true, reconnection: false, auth: HELLO });
+  cleanups.push(() => socket.disconnect());
+  await eventually(() => expect(hub.metrics().connections).toBe(1));
+  for (const kind of ['junk', 'message', 'join', undefined]) {
+    const requestId = `${kind}`.repeat(1_000);
+    socket.emit('a:b', { kind, requestId, type: 'a:b', timestamp: 1, rooms: [] }, () => {});
+  }
+  await eventually(() => expect(acks).toHaveLength(4));
+  await eventually(() => {
+    collect();
+    expect(acks.map((ack) => ack.deref())).toEqual([undefined, undefined, undefined, undefined]);
   });
 });
 
-describe('an ordinary server, and functions of the application that throw', () => {
-  const events: unknown[] = [];
-  const hear = (reason: unknown) => void events.push(reason);
-  test('what cannot be read is garbled', async () => {
-    process.on('unhandledRejection', hear);
-    cleanups.push(() => process.off('unhandledRejection', hear));
+describe('an ordinary server, where it or the application cannot be read', () => {
+  const DEEP = `${'['.repeat(50_000)}${']'.repeat(50_000)}`;
+
+  test('an event for which the option `event` throws, and one nested too deeply, is garbled', async () => {
     const { io, url } = await serving();
-    const server = ordinary({ event: (name) => { if (name === 'bad') throw new Error('mine'); return { payload: name }; } });
-    const one = dial(url, { ...options, server });
-    await eventually(() => expect(one.heard.length).toBeGreaterThan(1));
-    const [socket] = [...io.sockets.sockets.values()];
-    socket?.emit('bad');
-    socket?.emit('good');
-    await eventually(() => expect(one.heard.at(-1)).toMatchObject({ payload: 'good' }));
-    console.log(one.heard, events);
+    const event = (name: string, [payload]: readonly unknown[]) => {
+      if (name === 'bad') throw new Error('of the application');
+      return { payload };
+    };
+    const { heard } = dial(url, { ...options, server: ordinary({ event }) });
+    await eventually(() => expect(heard).toHaveLength(2));
+    const [socket] = io.sockets.sockets.values();
+    socket?.emit('bad', 1);
+    socket?.conn.write(`2["deep",${DEEP}]`);
+    socket?.emit('good', 2);
+    await eventually(() => expect(heard).toHaveLength(5));
+    const garbled = (why: string) => ({ kind: 'garbled', why: expect.stringContaining(why) });
+    expect(heard.slice(2)).toMatchObject([garbled('"bad"'), garbled('"deep"'), { payload: 2 }]);
   });
-  test('deep', async () => {
+
+  test('a request that cannot be said or read fails alone, and a message is dropped', async () => {
     const { io, url } = await serving();
-    const one = dial(url, { ...options, server: ordinary() });
-    await eventually(() => expect(one.heard.length).toBeGreaterThan(1));
-    const [socket] = [...io.sockets.sockets.values()];
-    socket?.conn.write(`2["deep",${'['.repeat(50_000)}${']'.repeat(50_000)}]`);
-    socket?.emit('good', 'x');
-    await eventually(() => expect(one.heard.at(-1)).toMatchObject({ payload: 'x' }));
-    console.log(one.heard, events);
-  });
-  test('args that throw, or cannot be sent', async () => {
-    const { io, url } = await serving();
-    io.on('connection', (s) => s.on('ok:ok', (p, ack) => ack(p)));
-    const { client, seen } = clientOf({ transport: socketIo(url, { ...options, server: ordinary({ args: ({ type, payload }) => { if (type === 'a:b') throw new Error('mine'); if (type === 'c:d') return [10n]; return [payload]; } }) }) });
+    const came: unknown[] = [];
+    io.on('connection', (socket) => {
+      socket.on('fine:say', (given, answer) => answer(given));
+      socket.on('deep:say', () => {
+        for (let ack = 0; ack < 9; ack++) socket.conn.write(`3${ack}[${DEEP}]`);
+      });
+      socket.onAny((name) => came.push(name));
+    });
+    const args = ({ type, payload }: { type: string; payload?: unknown }) => {
+      if (type === 'threw:say') throw new Error('of the application');
+      return [type === 'wrong:say' ? 1n : payload];
+    };
+    const transport = socketIo(url, { ...options, server: ordinary({ args }) });
+    const { client, seen } = clientOf({ transport });
     await client.connect();
-    const out = await Promise.all(['a:b','c:d','ok:ok'].map((t) => client.request(t, 1, { timeout: 1000 }).then((v) => v, (e: unknown) => `${e}`)));
-    console.log(out, seen.statuses, events);
+    client.send('wrong:say', 1);
+    client.send('threw:say', 1);
+    for (const type of ['threw:say', 'wrong:say']) {
+      await expect(client.request(type, 1)).rejects.toMatchObject({ code: 'INVALID_PAYLOAD' });
+    }
+    await expect(client.request('fine:say', 2)).resolves.toBe(2);
+    await expect(client.request('deep:say', 1)).rejects.toMatchObject({ code: 'PROTOCOL_ERROR' });
+    expect(came).toEqual(['fine:say', 'deep:say']);
+    expect(seen.statuses).toEqual(['disconnected', 'connecting', 'connected']);
   });
 });

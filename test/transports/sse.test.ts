@@ -379,6 +379,22 @@ describe('the stream as it is written', () => {
     expect(Buffer.from(String(lastId), 'latin1').toString()).toBe('süß 🦆');
   });
 
+  test('E46 a line that never ends is not kept for ever', async () => {
+    const line = Buffer.alloc(4_194_304, 'x');
+    let bytes = 0;
+    const server = await serving(({ response }) => {
+      stream(response, welcome);
+      const more = () => {
+        if (response.destroyed || bytes > 200_000_000) return;
+        bytes += line.length;
+        response.write(line, more);
+      };
+      response.write('data: ', more);
+    });
+    await expectFault(dial(server.url), { code: 'CONNECTION_FAILED' });
+    expect(bytes).toBeLessThan(120_000_000);
+  });
+
   test('E46 what the end cuts off is no message', async () => {
     expect((await heard('data: a\n\ndata: b\n')).messages).toEqual([data('a')]);
   });

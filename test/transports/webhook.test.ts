@@ -3,6 +3,8 @@ import { once } from 'node:events';
 import { createServer, type IncomingMessage, request, type ServerResponse } from 'node:http';
 import { type AddressInfo, connect } from 'node:net';
 import { inspect } from 'node:util';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { defineContract, type HoldfastError } from 'holdfast';
 import { virtualClock } from 'holdfast/testing';
 import { Webhook } from 'standardwebhooks';
@@ -14,6 +16,9 @@ import {
   type Webhooks,
   webhooks,
 } from '../../src/transports/webhook.js';
+
+setFlagsFromString('--expose-gc');
+const collect: () => void = runInNewContext('gc');
 
 const secret = `whsec_${Buffer.from('a secret of twenty-four b').toString('base64')}`;
 const other = `whsec_${Buffer.from('another secret of the same').toString('base64')}`;
@@ -482,6 +487,27 @@ describe('a request', () => {
     expect(said).toMatch(/^HTTP\/1\.1 413 /);
   });
 
+  test('in chunks of a byte takes no more memory than its bytes', async () => {
+    const { port } = await receiving({}, (own, req, res) => {
+      void own.handle(req, res);
+      req.on('data', (chunk: Buffer) => {
+        bytes += chunk.length;
+        kept.push(new WeakRef(chunk));
+      });
+    });
+    let bytes = 0;
+    const kept: WeakRef<Buffer>[] = [];
+    const socket = connect(port, '127.0.0.1');
+    onTestFinished(() => void socket.destroy());
+    socket.write('POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n');
+    for (let part = 0; part < 10; part++) socket.write('1\r\nx\r\n'.repeat(1_000));
+    await vi.waitFor(() => expect(bytes).toBe(10_000));
+    await vi.waitFor(() => {
+      collect();
+      expect(kept.filter((chunk) => chunk.deref() !== undefined).length).toBeLessThan(100);
+    });
+  });
+
   test('whose sender is gone before its end is nobody to answer', async () => {
     const handled = vi.fn();
     const { hooks, errors, port } = await receiving({}, async (own, req, res) => {
@@ -548,9 +574,26 @@ describe('a request', () => {
       200,
     );
     expect((await receive({ headers: big, body: Buffer.from(text) })).status).toBe(200);
-    expect((await receive({ headers: { 'webhook-id': ['a', 'b'] }, body: text })).status).toBe(400);
+    const lists = Object.fromEntries(
+      Object.entries(headers).map(([name, value]) => [name, [String(value)]]),
+    );
+    expect((await receive({ headers: lists, body: text })).status).toBe(200);
+    const twice = { ...lists, 'webhook-id': ['msg_1', 'msg_1'] };
+    expect((await receive({ headers: twice, body: text })).status).toBe(400);
     expect(heard).toHaveBeenCalledOnce();
   });
+
+  test.each([[undefined], [null], [{ type: 'invoice.paid' }]])(
+    'of a framework that gives %j as the body says what to do instead',
+    async (body) => {
+      const hooks = webhooks({ secret });
+      const errors: string[] = [];
+      hooks.onError(({ message }) => errors.push(message));
+      const { headers } = signed(paid);
+      expect((await hooks.receive({ headers, body: body as never })).status).toBe(500);
+      expect(errors.join()).toMatch(/pass the raw body to hooks\.receive/);
+    },
+  );
 });
 
 describe('options', () => {

@@ -263,6 +263,7 @@ export class OrdinarySpeech implements Speech {
     } catch {
       const why = `the option \`event\` threw at "${String(name)}", or it is nested too deeply`;
       this.#talk.received({ kind: 'garbled', why });
+      return undefined;
     }
     if (told === undefined) return undefined;
     const id = textOf(told.eventId);
@@ -328,13 +329,13 @@ function now(): number {
   return platformEnvironment.clock.date();
 }
 
-/** Neither was this. */
+/** A request of which nothing was sent. */
 const unsayable = {
   code: 'INVALID_PAYLOAD',
   message: 'What the option `args` makes of it cannot be sent, or the option threw.',
 };
 
-/** It was not sent. */
+/** One that may be sent on the next connection. */
 const later = { code: 'RATE_LIMITED', message: 'Not on this connection.', retryAfter: 0 };
 
 function redial(): HoldfastError {

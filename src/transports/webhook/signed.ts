@@ -33,7 +33,8 @@ export function fieldsOf(headers: WebhookHeaders): Fields | undefined {
   const entries = headers instanceof Headers ? [...headers] : Object.entries(headers);
   const field = (name: string) => {
     const value = entries.find(([key]) => key.toLowerCase() === name)?.[1];
-    return typeof value === 'string' ? value : '';
+    const [only, ...others] = typeof value === 'object' ? value : [value];
+    return others.length === 0 && typeof only === 'string' ? only : '';
   };
   const id = field('webhook-id');
   const timestamp = field('webhook-timestamp');
