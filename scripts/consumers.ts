@@ -55,6 +55,17 @@ async function checkTypes(): Promise<void> {
   for (const compiler of ['typescript', 'typescript7']) {
     for (const resolution of ['bundler', 'node16', 'nodenext']) {
       const bundler = resolution === 'bundler';
+      if (bundler) {
+        await check(`${compiler} in a page`, () =>
+          run(
+            process.execPath,
+            path.join(root, 'node_modules', compiler, 'bin/tsc'),
+            ...['--ignoreConfig', '--noEmit', '--strict', '--target', 'es2022'],
+            ...['--lib', 'es2022,dom,dom.iterable', '--exactOptionalPropertyTypes'],
+            ...['--module', 'esnext', '--moduleResolution', 'bundler', 'page.mts'],
+          ),
+        );
+      }
       await check(`${compiler} ${resolution}`, () =>
         run(
           process.execPath,

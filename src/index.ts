@@ -50,9 +50,11 @@ export {
 export { type ErrorCategory, type ErrorCode, HoldfastError } from './protocol/errors.js';
 export type {
   ClientFrame,
+  ErrorBody,
   Event,
   Garbled,
   Hello,
+  Request,
   Response,
   RoomJoined,
   RoomVerdict,

@@ -22,7 +22,7 @@ export function isAccusation(fault: HoldfastError): boolean {
 export function noWelcome(timeout: number): HoldfastError {
   return new HoldfastError(
     'CONNECTION_FAILED',
-    `The server did not welcome us within ${timeout} ms. Check that the URL is a holdfast server's, or raise reconnect.connectTimeout.`,
+    `The server did not welcome us within ${timeout} ms. Check that the URL is a holdfast server's (another kind needs plain() or ordinary()), or raise reconnect.connectTimeout.`,
   );
 }
 

@@ -239,17 +239,11 @@ function decoded(value: unknown, maxMessageSize: number): Pick<Arrival, 'size' |
     return { size, frame: decode(text, maxMessageSize) };
   } catch (error) {
     if (error instanceof HoldfastError) return { size, frame: error };
+    if (!(error instanceof RangeError)) throw error;
     // JSON may be nested deeper than it can be written again.
-    if (error instanceof RangeError)
-      return {
-        size,
-        frame: {
-          kind: 'garbled',
-          why: 'The frame is nested too deep.',
-          requestId: requestIdOf(value),
-        },
-      };
-    throw error;
+    const requestId = requestIdOf(value);
+    const frame = { kind: 'garbled', why: 'The frame is nested too deep.' } as const;
+    return { size, frame: requestId === undefined ? frame : { ...frame, requestId } };
   }
 }
 

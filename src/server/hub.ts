@@ -2,6 +2,7 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { Server as SecureServer } from 'node:https';
 import * as z from 'zod';
+import { checkKnown } from '../lib/known.js';
 import type { AnyContract, Contract, EventInput, EventType } from '../protocol/contract.js';
 import { HoldfastError } from '../protocol/errors.js';
 import type { Goodbye } from '../protocol/frame.js';
@@ -165,6 +166,7 @@ class LocalHub implements Hub<AnyContract, unknown>, PeerHost {
   };
 
   attachWebSocket(server: Server | SecureServer, options: WebSocketOptions = {}): () => void {
+    checkKnown('attachWebSocket', options, ['path', 'perMessageDeflate']);
     return this.#attached(attachWebSocket(server, { ...options, ...this.#door }));
   }
 

@@ -53,9 +53,13 @@ const PACKED = 'holdfast.1.msgpack';
 
 const NOT_FOUND = 'HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 0\r\n\r\n';
 
-/** Serves until the returned detach is called, which ends what it served. */
+/**
+ * Serves until the returned detach is called, which ends what it served.
+ * @throws TypeError for a path that no request has
+ */
 export function attachWebSocket(server: Server | SecureServer, attachment: Attachment): () => void {
   const { path = '/realtime', maxMessageSize, perMessageDeflate = false } = attachment;
+  if (!path.startsWith('/')) throw new TypeError(`attachWebSocket: path is "${path}". Begin it with "/".`);
   const sockets = new WebSocketServer({
     noServer: true,
     clientTracking: true,

@@ -2,6 +2,7 @@
 import { platformEnvironment } from '../client/environment.js';
 import type { Transport } from '../client/transport.js';
 import type { Clock } from '../lib/clock.js';
+import { checkKnown } from '../lib/known.js';
 import { HoldfastError } from '../protocol/errors.js';
 import type { Wire } from './fallback/attempt.js';
 import { openLink, type Shared } from './fallback/link.js';
@@ -41,6 +42,7 @@ export interface FallbackOptions {
  * times in a row (refused, silent, or lost within 5 s of its `welcome`) is tried last for `remember`;
  * where all of them fail, that was the server and counts against none. On a lower wire the better ones
  * are probed every `probeInterval`, and the client moves up without leaving `connected`.
+ * @throws TypeError where there is no such option
  * @throws HoldfastError `INVALID_PAYLOAD` where there is no wire, their codecs differ, or a duration
  * is not above 0
  */
@@ -48,6 +50,8 @@ export function fallback(
   transports: readonly Transport[],
   options: FallbackOptions = {},
 ): Transport {
+  checkKnown('fallback()', options, ['headStart', 'remember', 'probeInterval', 'store', 'clock']);
+  if (!Array.isArray(transports)) throw bad('a list of transports');
   const { headStart = 3_000, remember = 3_600_000, probeInterval = 60_000 } = options;
   const { store = pageStore, clock = platformEnvironment.clock } = options;
   const codecs = new Map(transports.map((one) => [one.codec.name, one.codec]));

@@ -120,6 +120,29 @@ describe('errands', () => {
     expect(errands().map(idsOf)).toEqual([['q1', 'q2'], ['q3', 'q4'], ['q5'], ['m:1']]);
   });
 
+  test('one whose connection fell silent is asked again, without its messages, and holds up nothing', async () => {
+    let isSilent = true;
+    const heartbeat = { interval: 60_000, timeout: 50 };
+    const { link, errands, responses, told } = await welcomed(
+      (asked) => {
+        if (!isSilent) kindly(asked);
+        isSilent = false;
+      },
+      { heartbeat },
+    );
+    link.send([request('q1'), message('m:1'), request('q2')]);
+    await eventually(() => expect(errands()).toHaveLength(1));
+    link.send([request('q3')]);
+    await eventually(() => expect(responses()).toEqual(['q1', 'q2', 'q3']));
+    expect(errands().map(idsOf)).toEqual([
+      ['q1', 'm:1', 'q2'],
+      ['q1', 'q2', 'q3'],
+    ]);
+    expect(errands()[0]?.isOver).toBe(true);
+    expect(told.fault()).toBe(undefined);
+    expect(link.bufferedAmount).toBe(0);
+  });
+
   test('present the newest credentials', async () => {
     const { link, errands } = await welcomed(kindly);
     link.send([{ kind: 'auth', auth: 'new' }, request('q1')]);

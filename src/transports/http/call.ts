@@ -23,7 +23,10 @@ export const httpOptions = ['headers', 'credentials', 'fetch'] as const;
 
 export const JSON_TYPE = { 'content-type': 'application/json' };
 
+/** @throws TypeError for the URL of a WebSocket, which `fetch` would refuse for ever. */
 export function caller(url: Url, { headers, credentials, fetch: given }: HttpOptions): Call {
+  if (typeof url === 'string' && /^wss?:/i.test(url))
+    throw new TypeError('sse() and polling() take an http: or https: URL.');
   return async (init, to = url) => {
     const all = new Headers(init.headers);
     const own = new Headers(typeof headers === 'function' ? await headers() : headers);

@@ -3,7 +3,8 @@
 import type { HoldfastError } from '../../protocol/errors.js';
 import type { Garbled, ServerFrame } from '../../protocol/frame.js';
 import { byteLength } from '../../protocol/wire.js';
-import { answerOf, type Call, failed, isObject, JSON_TYPE } from './call.js';
+import { type Answer, answerOf, type Call, failed, isObject, JSON_TYPE } from './call.js';
+import { later } from './later.js';
 
 export interface ErrandHost {
   readonly call: Call;
@@ -12,6 +13,8 @@ export interface ErrandHost {
   head(): object;
   /** Bytes of one POST's frames. */
   most(): number;
+  /** How long a POST may go without its answer, in ms: its connection may be dead, and the link's alive. */
+  patience(): number;
   heard(frame: ServerFrame | Garbled): void;
   ended(fault: HoldfastError): void;
 }
@@ -63,11 +66,42 @@ export function errandsOf(host: ErrandHost): Errands {
     return all.splice(0, count);
   }
 
+  function putBack(line: Line, batch: Errand[]): void {
+    line.waiting.unshift(...batch);
+    for (const { bytes } of batch) waiting += bytes;
+  }
+
+  /** Undefined where no answer came in time. */
+  async function exchange(body: string): Promise<Answer | undefined> {
+    const own = new AbortController();
+    const end = () => own.abort();
+    const stop = later(host.patience(), end);
+    signal.addEventListener('abort', end);
+    try {
+      const init = { method: 'POST', headers: JSON_TYPE, body, signal: own.signal };
+      return await answerOf(await call(init));
+    } catch (thrown) {
+      if (signal.aborted || !own.signal.aborted) throw thrown;
+      return undefined;
+    } finally {
+      stop();
+      signal.removeEventListener('abort', end);
+    }
+  }
+
   async function post(line: Line, batch: Errand[]): Promise<void> {
     const head = JSON.stringify(host.head()).slice(0, -1);
     const body = `${head},"frames":[${batch.map(({ wire }) => wire).join()}]}`;
-    const response = await call({ method: 'POST', headers: JSON_TYPE, body, signal });
-    const { frames, error, fault } = await answerOf(response);
+    const answer = await exchange(body);
+    if (answer === undefined) {
+      // Requests run once, however often they are asked; a message may have arrived.
+      putBack(
+        line,
+        batch.filter(({ requestId }) => requestId !== undefined),
+      );
+      return;
+    }
+    const { frames, error, fault } = answer;
     for (const frame of frames) host.heard(frame);
     if (fault === undefined) return;
     const { code, message, retryAfter } = fault;
@@ -76,8 +110,7 @@ export function errandsOf(host: ErrandHost): Errands {
     const isCulprit = batch.length === 1 || !guilty.test(code);
     if (!isCulprit) {
       line.isSingle = true;
-      line.waiting.unshift(...batch);
-      for (const { bytes } of batch) waiting += bytes;
+      putBack(line, batch);
       return;
     }
     for (const { requestId } of batch) {

@@ -82,6 +82,8 @@ export function httpLink(wire: HttpWire, present: () => Hello, on: LinkEvents): 
       return { clientId, link, session: welcome?.session, auth };
     },
     most: () => welcome?.terms?.maxMessageSize ?? defaultTerms.maxMessageSize,
+    // A handler that takes longer is asked for again, which costs no more than that.
+    patience: () => 3 * (welcome?.terms?.heartbeat ?? defaultTerms.heartbeat).timeout,
     heard: turns.tell,
     ended: turns.end,
   });

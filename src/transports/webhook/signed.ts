@@ -63,7 +63,9 @@ export function incomingOf(fields: Fields, text: string): Incoming | undefined {
 /** @throws TypeError that does not say what the secret is. */
 export function keysOf(secret: string | readonly string[]): Webhook[] {
   const secrets = typeof secret === 'string' ? [secret] : secret;
-  if (secrets.length === 0) throw new TypeError('webhooks: secret is needed, one at least.');
+  if (!secrets?.length || secrets.includes('')) {
+    throw new TypeError('webhooks: secret is needed, and is empty. Is its variable set?');
+  }
   return secrets.map((one, index) => {
     try {
       return new Webhook(one);
