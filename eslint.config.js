@@ -128,7 +128,12 @@ export default defineConfig(
   },
   {
     // On Node alone, where the global is what a library would wrap.
-    files: ['src/server/**', 'src/storage/sqlite.ts', 'src/transports/webhook.ts', 'src/transports/webhook/**'],
+    files: [
+      'src/server/**',
+      'src/storage/sqlite.ts',
+      'src/transports/webhook.ts',
+      'src/transports/webhook/**',
+    ],
     ignores: edges,
     rules: {
       'no-restricted-globals': ['error', ...ambient.filter(({ name }) => name !== 'crypto')],

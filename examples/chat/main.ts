@@ -44,7 +44,10 @@ async function headless(command: Command & { run: 'headless' }): Promise<void> {
     console.log(`\n${table(report)}\n`);
     for (const complaint of found) console.error(`FAILED: ${complaint}`);
     if (found.length === 0) console.log('Nothing lost, nothing doubled, all in order.');
-    else console.error(`Again: npm run demo -- --headless --transport ${transport} --seconds ${seconds} --seed ${seed}`);
+    else
+      console.error(
+        `Again: npm run demo -- --headless --transport ${transport} --seconds ${seconds} --seed ${seed}`,
+      );
     process.exitCode = found.length === 0 ? 0 : 1;
   } catch (error) {
     if (!interrupted.signal.aborted) throw error;

@@ -17,7 +17,8 @@ export interface Doors {
 /** Milliseconds; somebody sits here and watches whether the better wire is back. */
 const PROBE_PACE = 2_000;
 
-const sockets = ({ socketDoor }: Doors) => webSocket(`${socketDoor.replace('http', 'ws')}/realtime`);
+const sockets = ({ socketDoor }: Doors) =>
+  webSocket(`${socketDoor.replace('http', 'ws')}/realtime`);
 const events = ({ httpDoor }: Doors) => sse(`${httpDoor}/realtime`);
 const polls = ({ httpDoor }: Doors) => polling(`${httpDoor}/realtime`);
 

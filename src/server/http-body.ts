@@ -19,15 +19,24 @@ const MOST_ROUNDS = 10;
 export function readBody(incoming: IncomingMessage, bounds: BodyBounds): Promise<Body> {
   const { most, clock, patience } = bounds;
   return new Promise((resolve) => {
-    const chunks: Buffer[] = [];
+    // One piece of memory: a body in chunks of a byte would take a hundred times its size.
+    let body = Buffer.alloc(0);
     let bytes = 0;
     let seen = 0;
     let rounds = 0;
     let isDone = false;
-    const done = (body: Body) => {
-      if (!isDone) resolve(body);
+    const done = (outcome: Body) => {
+      if (!isDone) resolve(outcome);
       isDone = true;
-      chunks.length = 0;
+      body = Buffer.alloc(0);
+    };
+    const keep = (chunk: Buffer) => {
+      if (bytes > body.length) {
+        const larger = Buffer.alloc(Math.min(most, Math.max(bytes, body.length * 2)));
+        body.copy(larger);
+        body = larger;
+      }
+      chunk.copy(body, bytes - chunk.length);
     };
     const look = () => {
       if (seen === bytes || ++rounds === MOST_ROUNDS) {
@@ -43,9 +52,9 @@ export function readBody(incoming: IncomingMessage, bounds: BodyBounds): Promise
     incoming.on('data', (chunk: Buffer) => {
       bytes += chunk.length;
       if (bytes > most) done({ fault: 'large' });
-      else if (!isDone) chunks.push(chunk);
+      else if (!isDone) keep(chunk);
     });
-    incoming.on('end', () => done({ text: Buffer.concat(chunks).toString() }));
+    incoming.on('end', () => done({ text: body.toString('utf8', 0, bytes) }));
     incoming.on('close', () => {
       cancel();
       done({ fault: 'gone' });

@@ -196,7 +196,9 @@ export class HttpDoor {
 
 function preflight(exchange: Exchange): void {
   exchange.setHeader('Access-Control-Allow-Methods', 'POST');
-  exchange.setHeader('Access-Control-Allow-Headers', 'content-type, authorization, last-event-id');
+  // Those that a page adds are for what stands before us.
+  const asked = exchange.incoming.headers['access-control-request-headers'];
+  exchange.setHeader('Access-Control-Allow-Headers', asked ?? 'content-type');
   // A day; browsers take less.
   exchange.setHeader('Access-Control-Max-Age', '86400');
   exchange.empty(204);

@@ -59,7 +59,8 @@ const NOT_FOUND = 'HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length
  */
 export function attachWebSocket(server: Server | SecureServer, attachment: Attachment): () => void {
   const { path = '/realtime', maxMessageSize, perMessageDeflate = false } = attachment;
-  if (!path.startsWith('/')) throw new TypeError(`attachWebSocket: path is "${path}". Begin it with "/".`);
+  if (!path.startsWith('/'))
+    throw new TypeError(`attachWebSocket: path is "${path}". Begin it with "/".`);
   const sockets = new WebSocketServer({
     noServer: true,
     clientTracking: true,

@@ -51,7 +51,7 @@ export function fallback(
   options: FallbackOptions = {},
 ): Transport {
   checkKnown('fallback()', options, ['headStart', 'remember', 'probeInterval', 'store', 'clock']);
-  if (!Array.isArray(transports)) throw bad('a list of transports');
+  if (typeof transports?.map !== 'function') throw bad('a list of transports');
   const { headStart = 3_000, remember = 3_600_000, probeInterval = 60_000 } = options;
   const { store = pageStore, clock = platformEnvironment.clock } = options;
   const codecs = new Map(transports.map((one) => [one.codec.name, one.codec]));

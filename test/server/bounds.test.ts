@@ -1,4 +1,5 @@
 /** What one client can make a hub do is bounded: reads, rooms of a frame, requests that wait. */
+import { createServer } from 'node:http';
 import { createHub, type Journal, type JournalNode, memoryJournal } from 'holdfast/server';
 import { describe, expect, test } from 'vitest';
 import { sqliteJournal } from '../../src/server/sqlite-journal.js';
@@ -237,6 +238,13 @@ test('an option that there is none of is refused, with those that there are', ()
     [() => memoryJournal({ maxAge: 1, ...{ x: 1 } }), 'memoryJournal has no option'],
     [() => sqliteJournal({ path: freshPath(), ...{ x: 1 } }), 'sqliteJournal has no option'],
   ];
+  const hub = createHub(options);
+  const server = createServer();
+  misspelt.push([
+    () => hub.attachWebSocket(server, { path: '/', ...{ x: 1 } }),
+    'attachWebSocket has no option',
+  ]);
+  expect(() => hub.attachWebSocket(server, { path: 'realtime' })).toThrow(/Begin it with "\/"/);
   for (const [act, words] of misspelt) expect(act).toThrow(new RegExp(`^${words} ".*It has: `));
   expect(() => memoryJournal({ maxAge: 1, ...{ x: undefined } })).not.toThrow();
 });

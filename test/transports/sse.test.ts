@@ -57,6 +57,10 @@ const streams = ({ asked }: HttpServer) =>
 const request = (requestId: string, room?: string) =>
   JSON.stringify({ kind: 'request', requestId, type: 'a:b', timestamp: 1, room });
 
+test('the URL of a WebSocket is refused at once: fetch would refuse it for ever', () => {
+  expect(() => sse('ws://localhost/realtime')).toThrow(/http: or https:/);
+});
+
 describe('opening', () => {
   test('posts one hello, with the rooms of the moment, and tells what comes', async () => {
     const server = await serving(({ response }) => stream(response, welcome, event('e1')));
