@@ -49,11 +49,16 @@ export {
 } from './protocol/contract.js';
 export { type ErrorCategory, type ErrorCode, HoldfastError } from './protocol/errors.js';
 export type {
+  AuthRenewal,
+  AuthVerdict,
   ClientFrame,
+  ConnectionError,
   ErrorBody,
   Event,
   Garbled,
+  Goodbye,
   Hello,
+  Message,
   Request,
   Response,
   RoomJoined,

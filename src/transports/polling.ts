@@ -16,6 +16,8 @@ import { type ForeignTurn, foreignLink } from './http/foreign.js';
 import { later } from './http/later.js';
 import { httpLink, SOON, type Turn } from './http/link.js';
 
+export type { HttpOptions, Url } from './http/call.js';
+
 export interface PollingOptions extends HttpOptions {
   /** How long the server may keep a poll that has no news, in ms. @default 25_000: proxies end what idles for 30 s */
   wait?: number;

@@ -19,6 +19,8 @@ import {
 import { type ForeignTurn, foreignLink } from './http/foreign.js';
 import { httpLink, type Turn } from './http/link.js';
 
+export type { HttpOptions, Url } from './http/call.js';
+
 export interface SseOptions extends HttpOptions {
   /** Opens the stream of a server that speaks another language. @default "GET" */
   method?: string;

@@ -551,7 +551,9 @@ describe('a fallback', () => {
     ] as const) {
       expect(() => fallback(transports)).toThrowError(error);
     }
-    expect(() => fallback([plain], { ...{ headstart: 1 } })).toThrowError(/no option "headstart"/);
+    expect(() => fallback([plain], { headStart: 1, ...{ headstart: 1 } })).toThrowError(
+      /no option "headstart"/,
+    );
     expect(() => fallback(Object(plain))).toThrowError(/a list of transports/);
     for (const wrong of [0, -1, Number.NaN]) {
       expect(() => fallback([plain], { headStart: wrong })).toThrowError(/durations above 0/);
