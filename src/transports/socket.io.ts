@@ -7,6 +7,7 @@ import { HoldfastError } from '../protocol/errors.js';
 import type { ClientFrame, Garbled, Hello, ServerFrame } from '../protocol/frame.js';
 import type { Outgoing } from '../protocol/wire.js';
 import { ending, refusal } from './socket.io/faults.js';
+import { fieldsOf } from './socket.io/fields.js';
 import { holdfast, type SocketIoLanguage } from './socket.io/language.js';
 import { type Managed, managedSocket } from './socket.io/managers.js';
 
@@ -43,7 +44,7 @@ export function socketIo(url: string | (() => string), options: SocketIoOptions 
     if (!OURS.test(name)) continue;
     throw new HoldfastError(
       'INVALID_PAYLOAD',
-      `Leave the option ${name} of Socket.IO out: the client does that itself. See auth, reconnect and request().`,
+      `Leave the option ${name} out: the client does that itself.`,
     );
   }
   const speak = server.begin();
@@ -138,7 +139,7 @@ function frameOf(one: Outgoing): ClientFrame | undefined {
 
 /** Of our own encoding: nothing else comes with a kind. */
 function isFrame(value: unknown): value is ClientFrame {
-  return typeof value === 'object' && value !== null && 'kind' in value;
+  return 'kind' in fieldsOf(value);
 }
 
 /** Of everybody on the connection: what Engine.IO holds, and what its WebSocket does. */
@@ -154,6 +155,6 @@ function buffered(engine: Managed['socket']['io']['engine'] | undefined): number
 }
 
 function numberOf(of: unknown, name: string): number {
-  const value: unknown = typeof of === 'object' && of !== null ? Reflect.get(of, name) : 0;
+  const value = fieldsOf(of)[name];
   return typeof value === 'number' ? value : 0;
 }

@@ -8,7 +8,7 @@ describe('what a session finds by itself', () => {
   test.each<[string, string, Partial<HoldfastError>, () => HoldfastError | null | undefined]>([
     [
       'no welcome in time',
-      "The server did not welcome us within 5000 ms. Check that the URL is a holdfast server's, or raise reconnect.connectTimeout.",
+      "The server did not welcome us within 5000 ms. Check that the URL is a holdfast server's (another kind needs plain() or ordinary()), or raise reconnect.connectTimeout.",
       { code: 'CONNECTION_FAILED', retryable: true },
       () => faultAfter(play({ reconnect: { connectTimeout: 5_000 } }).greet(), 5_000),
     ],

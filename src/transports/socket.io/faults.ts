@@ -22,7 +22,7 @@ export function refusal(error: unknown): HoldfastError {
   }
   return new HoldfastError(
     'CONNECTION_FAILED',
-    `The Socket.IO server refused, or cannot be reached: ${message}.`,
+    `Socket.IO refused, or cannot be reached: ${message}.`,
     { isRemote: 'data' in fieldsOf(error) },
   );
 }
@@ -33,5 +33,5 @@ export function ending(reason: string, about: unknown): HoldfastError {
   // What a proxy says of a POST that carried too much.
   const code = description === 413 ? TOO_LARGE : fieldsOf(context).code;
   if (typeof code === 'number') return closeFault(code, reason);
-  return new HoldfastError('CONNECTION_FAILED', `The Socket.IO connection was lost: ${reason}.`);
+  return new HoldfastError('CONNECTION_FAILED', `Socket.IO was lost: ${reason}.`);
 }
