@@ -203,6 +203,16 @@ describe('a request', () => {
     expect(allowed.completed(1)).toBeNull();
   });
 
+  test('that a later page runs again is seen, unless the storage failed while it was under way', () => {
+    for (const isUnsaved of [false, true]) {
+      const { model } = asking();
+      if (isUnsaved) model.unsaved('page');
+      model.completed(1);
+      expect(model.adopt(1, 'page.1')).toBe(true);
+      expect(model.completed(1)?.rule).toBe(isUnsaved ? undefined : 'ran twice');
+    }
+  });
+
   test('that is answered without having run, or with the answer of another, is seen', () => {
     expect(asking().settled(ok)).toBe('answered, and not run');
     const { model, settled } = asking();

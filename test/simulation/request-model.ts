@@ -199,8 +199,13 @@ function isExplained(asked: Asked, reason: string | null, now: Circumstances & {
 }
 
 /** Where the application itself has said that it may run again. */
-function mayRepeat({ plan }: Asked): boolean {
-  return plan.delivery === 'at-least-once' || plan.handler === 'rerunnable';
+/**
+ * Where the storage failed, and then its page died, it may still say of what has run that it was never
+ * written: a server that has lost its memory as well cannot know better.
+ */
+function mayRepeat({ plan, isAdopted, isUnsaved }: Asked): boolean {
+  const isOld = isAdopted && isUnsaved;
+  return isOld || plan.delivery === 'at-least-once' || plan.handler === 'rerunnable';
 }
 
 /** A copy that the wire made may run after the first one was refused: no real wire does that. */
