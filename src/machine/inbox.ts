@@ -93,7 +93,9 @@ export class Inbox {
     // A reader that fell behind and starts anew where we are already has lost nothing of ours. A server
     // that does not number its events says 0.
     const isOurs = verdict.seq > 0 && verdict.seq <= room.seq && !room.reposition;
-    const hasAll = isOurs && room.epoch === verdict.epoch && room.gap === null;
+    const isHere = isOurs && room.epoch === verdict.epoch && room.gap === null;
+    // Nor has one that starts where we want to go on from.
+    const hasAll = isHere || (verdict.seq > 0 && verdict.cursor === before);
     const gapped = !verdict.recovered && !isNew && !hasAll;
     if (gapped || !sameEpoch || room.reposition || room.seq < 0) {
       room.seq = verdict.seq;
